@@ -1,0 +1,87 @@
+"""Declarations that cross from the pytest process to the host process: hardware, tasks, recipes and jobs.
+
+Whoever adds a hardware or a task *declares* it here in light objects. The code that needs torch or a runtime is named by
+an import path (``"package.module:Class"``) and imported by the host alone, so that planning a run never pays for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .matrix import Case
+from .verdict import Implementation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """What a probe found: whether a hardware can run here, and on what.
+
+    ``reason`` says why not, in words that tell the user what to do; ``device`` names what was found.
+    """
+
+    available: bool
+    reason: str = ""
+    device: str = ""
+    implementation: Implementation = Implementation.REAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareSpec:
+    """A hardware of the matrix.
+
+    ``name`` is a lower-case identifier (no hyphen: it ends a node id). ``target`` is the import path of a
+    :class:`pytest_ipfs_accelerate.hardware.base.Hardware`. ``probe`` runs in the pytest process in about a millisecond:
+    files, ``find_spec`` and ctypes only, never an import of a runtime.
+    """
+
+    name: str
+    target: str
+    probe: Callable[[], Availability]
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """A task of the matrix.
+
+    ``target`` is the import path of a :class:`pytest_ipfs_accelerate.tasks.base.Task`; ``aliases`` are older names of the
+    same task that selections and pipeline maps may use.
+    """
+
+    name: str
+    target: str
+    aliases: tuple[str, ...] = ()
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What the registry says of one model × task: all that is needed to build its tiny checkpoint and inputs.
+
+    ``config`` holds the exact keyword arguments of ``config_class``; a nested dict with a ``"class"`` key is a nested
+    config. ``processor`` is read by :mod:`pytest_ipfs_accelerate.models.processors`, ``inputs`` by the task.
+    """
+
+    model: str
+    category: str
+    model_class: str
+    config_class: str
+    config: Mapping[str, Any]
+    processor: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    hub: str = ""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One case, with everything that the host process needs to run it: the host reads no registry and loads no plugin."""
+
+    case: Case
+    recipe: Recipe
+    hardware: str
+    task: str
+    threads: int = 1
