@@ -1,0 +1,65 @@
+"""What every hardware is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from ..models.checkpoint import Checkpoint
+from ..verdict import Implementation
+
+if TYPE_CHECKING:
+    from .export import Program
+
+Tensors = dict[str, Tensor]
+
+
+class Endpoint(ABC):
+    """A model lowered onto one hardware, callable. Inputs and outputs are tensors on the CPU, batch first."""
+
+    device: str
+    """The device that computes, by the name that its library gives it."""
+    precision: str
+    """The precision that the hardware was found to compute in: ``fp32``, ``fp16``, ``bf16``."""
+    implementation: Implementation = Implementation.REAL
+
+    @abstractmethod
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensors:
+        """One forward: every tensor of the model's output by its name (a nested one by its dotted path)."""
+
+    @abstractmethod
+    def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:
+        """Greedy generation with the checkpoint's generation config: ``tokens`` (batch × new tokens) and ``logits``
+        (batch × new tokens × vocabulary), of the generated part alone."""
+
+    @abstractmethod
+    def evidence(self) -> dict[str, Any]:
+        """What proves that this hardware computed what was asked: builtin values only. Read after the last run.
+
+        Raises:
+            NotOnHardware: it did not.
+        """
+
+
+class NotOnHardware(Exception):
+    """The hardware did not compute what was asked of it, or not in the precision that was asked for."""
+
+
+class Hardware(ABC):
+    """A hardware, in the host process.
+
+    ``format`` is what :meth:`lower` takes: ``"onnx"`` for a program exported once and shared by every hardware that reads
+    it, ``None`` for the model itself.
+    """
+
+    format: ClassVar[str | None] = None
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self.threads = threads
+
+    @abstractmethod
+    def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
+        """The checkpoint, or the program exported from it, ready to run here. The checkpoint's model stays as it is."""

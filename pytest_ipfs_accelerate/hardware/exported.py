@@ -1,0 +1,65 @@
+"""What the hardware that run an exported program share: an endpoint over one runner a component."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers.exporters.runners.base import ModelRunner
+from transformers.exporters.utils import precompute_export_inputs
+
+from .base import Endpoint, Tensors
+from .export import WHOLE, Component, Program
+from .generate import Driver
+from .outputs import flat_outputs
+
+
+class ExportedEndpoint(Endpoint):
+    """An exported program on one runtime. A program of one graph is called; one of several is driven through the model's
+    own code, whose replaced parameters are NaN."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.runners = {name: self.open(name, component) for name, component in program.components.items()}
+        modules = {name: component.module for name, component in program.components.items()}
+        self.driver = None if program.whole else Driver(program.checkpoint.model, self.runners, modules)
+        self.calls = 0
+
+    @abstractmethod
+    def open(self, name: str, component: Component) -> ModelRunner:
+        """The runner of one component on this runtime."""
+
+    @abstractmethod
+    def component_evidence(self, runner: Any) -> dict[str, Any]:
+        """What proves that one component ran here.
+
+        Raises:
+            NotOnHardware: it did not.
+        """
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensors:
+        if self.driver is not None:
+            return flat_outputs(self.driver.forward(inputs))
+        runner = self.runners[WHOLE]
+        arguments = dict(inputs)
+        precompute_export_inputs(self.program.checkpoint.model, arguments)
+        self.calls += 1
+        taken = {name: value for name, value in arguments.items() if name in runner.metadata.kwargs}
+        return flat_outputs(runner(share_inputs=False, **taken))
+
+    def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:
+        assert self.driver is not None, "a generation is exported in stages"
+        return self.driver.generate(inputs)
+
+    def evidence(self) -> dict[str, Any]:
+        calls = dict(self.driver.calls) if self.driver is not None else {WHOLE: self.calls}
+        never = sorted(set(self.runners) - {name for name, count in calls.items() if count})
+        parts = {name: self.component_evidence(runner) for name, runner in self.runners.items()}
+        evidence: dict[str, Any] = {"calls": calls, "components": parts}
+        if never:
+            evidence["never called"] = never
+        if self.program.notes:
+            evidence["notes"] = list(self.program.notes)
+        return evidence

@@ -1,0 +1,74 @@
+"""A checkpoint: the model, its processor, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+
+from ..specs import Recipe
+from .initialize import initialize
+from .processors import build_processor
+
+MAX_PARAMETERS = 5_000_000
+"""A tiny checkpoint above this is a mistake in its recipe: it would not be tiny."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Weights and processor that a case runs on. ``model`` is in fp32 and evaluation mode on the CPU; nobody but a
+    hardware's own copy of it is moved or converted. ``digest`` is the SHA-256 of the weights' names and bytes."""
+
+    recipe: Recipe
+    model: transformers.PreTrainedModel
+    processor: Any
+    digest: str
+
+    @property
+    def config(self) -> transformers.PreTrainedConfig:
+        return self.model.config
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, tied ones counted once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def build_config(class_name: str, options: Mapping[str, Any]) -> transformers.PreTrainedConfig:
+    """The config of ``class_name`` from its constructor: fields set afterwards would miss what it derives from them."""
+    return getattr(transformers, class_name)(**options)
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """SHA-256 over the names and bytes of the parameters and buffers, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def build_checkpoint(recipe: Recipe) -> Checkpoint:
+    """The tiny checkpoint of ``recipe``: same recipe, same bytes, in every process.
+
+    Raises:
+        AttributeError: this transformers has no such class.
+        ValueError: the model is over ``MAX_PARAMETERS``.
+    """
+    config = build_config(recipe.config_class, recipe.config)
+    # Some classes draw buffers or permutations while they are built.
+    torch.manual_seed(recipe.seed)
+    model = getattr(transformers, recipe.model_class)(config).float().eval()
+    initialize(model, recipe.seed)
+    checkpoint = Checkpoint(recipe, model, build_processor(recipe.processor), weights_digest(model))
+    if checkpoint.parameters > MAX_PARAMETERS:
+        raise ValueError(f"{recipe.model_class} has {checkpoint.parameters:,} parameters, over {MAX_PARAMETERS:,}")
+    if checkpoint.model.can_generate():
+        generation = recipe.inputs.get("generation", {})
+        model.generation_config = transformers.GenerationConfig.from_model_config(config)
+        model.generation_config.update(**generation)
+    return checkpoint

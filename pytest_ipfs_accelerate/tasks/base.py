@@ -1,0 +1,131 @@
+"""What every task is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..models.checkpoint import Checkpoint
+from ..models.processors import tokenizer_of
+from .inputs import PADDING, modality_of, other_values
+
+Row = Mapping[str, Tensor]
+"""The tensors of one input of a batch: no batch axis, no padding."""
+
+
+class Task(ABC):
+    """One task on one checkpoint.
+
+    ``generates`` says that the endpoint is asked to generate rather than to run forward once. ``decode`` reads one row, so
+    that an answer never depends on what else was in the batch.
+    """
+
+    generates: ClassVar[bool] = False
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.processor = checkpoint.processor
+        self.config = checkpoint.config
+        self.modality = modality_of(checkpoint)
+        self.options = checkpoint.recipe.inputs
+
+    def samples(self) -> tuple[Any, Any]:
+        """Two natural inputs; of different length where the modality has one, so that a batch of them is padded."""
+        return self.modality.samples()
+
+    def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
+        """The tensors of a batch of natural inputs, batch first."""
+        encoded = self.modality.encode(inputs, pad_to)
+        if "decoder_input_ids" in self.forward_arguments and not self.generates:
+            encoded["decoder_input_ids"] = self.decoder_tokens.repeat(len(inputs), 1)
+        return {name: tensor for name, tensor in encoded.items() if name in self.forward_arguments}
+
+    @abstractmethod
+    def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
+        """The answer for one input, in the form of the transformers pipeline of this task."""
+
+    @property
+    def forward_arguments(self) -> frozenset[str]:
+        """Names of the arguments of the model's ``forward``."""
+        code = type(self.checkpoint.model).forward
+        while hasattr(code, "__wrapped__"):
+            code = code.__wrapped__
+        return frozenset(code.__code__.co_varnames[: code.__code__.co_argcount + code.__code__.co_kwonlyargcount])
+
+    @property
+    def decoder_tokens(self) -> Tensor:
+        """What the decoder of an encoder-decoder model is fed in one forward: ``(1, 4)``, its start token first."""
+        start = self.config.decoder_start_token_id
+        return torch.tensor([[start, *(token for token in range(60, 63))]])
+
+    @property
+    def padding_length(self) -> int | None:
+        """To how many positions the first sample is padded, or ``None`` where this modality has no padding."""
+        if not self.modality.pads:
+            return None
+        ids = self.encode([self.samples()[0]])["input_ids"]
+        return int(ids.shape[-1]) + PADDING
+
+    def rows(self, tensors: Mapping[str, Tensor], encoded: Mapping[str, Tensor]) -> list[Row]:
+        """``tensors`` of a batch as one row for each input, without its padded positions. A tensor whose first axis is not
+        the batch (a loss) belongs to no row; :meth:`unassigned` names it."""
+        mask = encoded.get("attention_mask")
+        size = batch_size(encoded)
+        return [
+            {
+                name: self._trim(tensor[index], mask[index] if mask is not None else None)
+                for name, tensor in tensors.items()
+                if is_batch_major(tensor, size)
+            }
+            for index in range(size)
+        ]
+
+    def unassigned(self, tensors: Mapping[str, Tensor], encoded: Mapping[str, Tensor]) -> list[str]:
+        """Names of the tensors that belong to no row."""
+        return [name for name, tensor in tensors.items() if not is_batch_major(tensor, batch_size(encoded))]
+
+    def _trim(self, tensor: Tensor, mask: Tensor | None) -> Tensor:
+        if self.generates or mask is None or mask.dim() != 1 or tensor.dim() == 0 or tensor.shape[0] != mask.shape[0]:
+            return tensor
+        return tensor[mask.bool()]
+
+    def variations(self, encoded: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """For each input that holds content: the same batch with other content in that input alone."""
+        try:
+            special = frozenset(tokenizer_of(self.processor).all_special_ids)
+        except TypeError:
+            special = frozenset()
+        changed = {name: other_values(name, tensor, special) for name, tensor in encoded.items()}
+        return {name: {**encoded, name: tensor} for name, tensor in changed.items() if tensor is not None}
+
+    def label(self, index: int) -> str:
+        """The name of a class."""
+        return str(self.config.id2label[index])
+
+
+def batch_size(encoded: Mapping[str, Tensor]) -> int:
+    return int(next(iter(encoded.values())).shape[0])
+
+
+def is_batch_major(tensor: Tensor, size: int) -> bool:
+    return tensor.dim() > 0 and tensor.shape[0] == size
+
+
+def ranked(scores: Tensor, top_k: int = 5) -> list[tuple[int, float]]:
+    """The ``top_k`` largest of a vector of scores, best first, equal ones by index."""
+    order = torch.argsort(scores, descending=True, stable=True)[:top_k]
+    return [(int(index), float(scores[index])) for index in order]
+
+
+class Classification(Task):
+    """Shared by the classifiers: one vector of logits an input, softmax, best label first."""
+
+    top_k: ClassVar[int] = 5
+
+    def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
+        scores = outputs["logits"].float().softmax(-1)
+        return [{"label": self.label(index), "score": score} for index, score in ranked(scores, self.top_k)]
