@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import precompute_export_inputs
 
-from .base import Endpoint, Tensors
+from .base import Endpoint, NotOnHardware, Tensors
 from .export import WHOLE, Component, Program
 from .generate import Driver
 from .outputs import flat_outputs
@@ -55,11 +56,14 @@ class ExportedEndpoint(Endpoint):
 
     def evidence(self) -> dict[str, Any]:
         calls = dict(self.driver.calls) if self.driver is not None else {WHOLE: self.calls}
-        never = sorted(set(self.runners) - {name for name, count in calls.items() if count})
-        parts = {name: self.component_evidence(runner) for name, runner in self.runners.items()}
-        evidence: dict[str, Any] = {"calls": calls, "components": parts}
-        if never:
-            evidence["never called"] = never
+        if never := sorted(name for name in self.runners if not calls.get(name)):
+            raise NotOnHardware(f"components that were exported and never called: {', '.join(never)}")
+        evidence: dict[str, Any] = {"calls": calls, "components": self.components_evidence}
         if self.program.notes:
             evidence["notes"] = list(self.program.notes)
         return evidence
+
+    @cached_property
+    def components_evidence(self) -> dict[str, Any]:
+        """The evidence of each component; where its nodes run is settled once it is opened."""
+        return {name: self.component_evidence(runner) for name, runner in self.runners.items()}

@@ -44,6 +44,10 @@ class Task(ABC):
             encoded["decoder_input_ids"] = self.decoder_tokens.repeat(len(inputs), 1)
         return {name: tensor for name, tensor in encoded.items() if name in self.forward_arguments}
 
+    def batch(self, inputs: Any) -> list[Any]:
+        """``inputs`` of a handler as a batch: a list is one already, anything else is one input."""
+        return inputs if isinstance(inputs, list) else [inputs]
+
     @abstractmethod
     def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
         """The answer for one input, in the form of the transformers pipeline of this task."""

@@ -71,6 +71,10 @@ class AnyToAny(Generation):
 
         return ask("what is in the image ?", 0), ask("how many people are in the room ? there are", 1)
 
+    def batch(self, inputs: Any) -> list[Any]:
+        # One chat is itself a list, of messages.
+        return [inputs] if isinstance(inputs[0], dict) else inputs
+
     def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
         encoded = self.processor.apply_chat_template(
             list(inputs),

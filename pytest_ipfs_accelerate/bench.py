@@ -1,0 +1,187 @@
+"""What cases of one host share: the checkpoint, its reference outputs and its exported programs, made once.
+
+Cases arrive model by model and task by task, so a handful of each is enough, and memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from .handlers import Handler
+from .hardware.export import Program, export_program
+from .hardware.torch_device import Cpu
+from .matrix import Case
+from .models.checkpoint import Checkpoint, build_checkpoint
+from .parity import TOLERANCES, Tolerance, compare_rows, faults_of, relative_l2
+from .results import HandlerResult
+from .specs import Recipe
+from .tasks.base import Task
+
+Value = TypeVar("Value")
+
+SENSITIVITY = 1e-3
+"""A relative change of the output below this, when one whole input is replaced, says that the input is not looked at: the
+smallest measured on the four models is 0.2."""
+
+
+class Recent(Generic[Value]):
+    """The last few values that were made, by key. ``reused`` says whether the last one asked for was there already."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[str, Value] = OrderedDict()
+        self.reused = False
+
+    def get(self, key: str, make: Callable[[], Value]) -> Value:
+        self.reused = key in self._values
+        if not self.reused:
+            self._values[key] = make()
+        self._values.move_to_end(key)
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)
+        return self._values[key]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """One way of presenting the samples: the natural inputs and their tensors."""
+
+    natural: Sequence[Any]
+    encoded: Mapping[str, Tensor]
+
+
+class Fault(Exception):
+    """A check of ours that failed, in words for a person."""
+
+
+def checkpoint_key(recipe: Recipe) -> str:
+    """Two recipes with this key build the same checkpoint, whatever the task."""
+    parts = asdict(recipe) | {"category": "", "hub": "", "needs": ()}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def program_key(recipe: Recipe, encoded: Mapping[str, Tensor], *, generates: bool) -> str:
+    """Two checkpoints with this key export to the same program: shapes are dynamic, so only ranks count."""
+    shape = sorted((name, tensor.dim(), str(tensor.dtype)) for name, tensor in encoded.items())
+    parts = (recipe.model_class, recipe.config_class, recipe.config, recipe.seed, generates, shape)
+    generation = recipe.inputs.get("generation") if generates else None
+    return hashlib.sha256(json.dumps([parts, generation], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def forms_of(task: Task) -> dict[str, Form]:
+    """The samples in every form that is checked: ``unpadded``, ``other`` (the second sample alone), ``padded`` where the
+    modality has padding, and ``batch`` of both.
+
+    A model that counts positions from the first padded token (``padding_shifts`` in the registry, with the reason) gives
+    other numbers for a padded prompt by its nature; its batch holds two prompts of one length.
+    """
+    first, second = task.samples()
+    forms = {"unpadded": Form([first], task.encode([first]))}
+    length = task.padding_length
+    if length is not None:
+        forms["padded"] = Form([first], task.encode([first], length))
+    if "padding_shifts" in task.options:
+        encoded = forms["unpadded"].encoded
+        other = task.variations(encoded)["input_ids"]
+        batch = {name: torch.cat([encoded[name], other[name]]) for name in encoded}
+        return forms | {"other": Form([first], other), "batch": Form([first, first], batch)}
+    return forms | {
+        "other": Form([second], task.encode([second])),
+        "batch": Form([first, second], task.encode([first, second])),
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What CPU fp32 eager gives for every form, and the proof that it is worth comparing with."""
+
+    results: Mapping[str, HandlerResult]
+    evidence: Mapping[str, Any]
+
+
+def reference_of(case: Case, task: Task, forms: Mapping[str, Form]) -> Reference:
+    """Run and check the reference.
+
+    Raises:
+        Fault: it is not finite, constant, not repeatable, ignores an input, or moves with padding or with its neighbours.
+    """
+    handler = Handler(case._replace(hardware="cpu"), task, Cpu().lower(task.checkpoint, None))
+    results = {name: handler.handle(form.natural, form.encoded) for name, form in forms.items()}
+    tolerance = TOLERANCES["cpu", "fp32"]
+    for name, result in results.items():
+        if faults := faults_of(result.outputs):
+            raise Fault(f"the reference of the {name} sample: {'; '.join(faults)}")
+    _check_repeats(handler, forms["unpadded"], results["unpadded"])
+    evidence: dict[str, Any] = {"sensitivity": _sensitivity(handler, forms["unpadded"])}
+    if shifts := task.options.get("padding_shifts"):
+        evidence["padding"] = f"moves the output: {shifts}"
+    elif "padded" in forms:
+        _check_same(task, forms, results, "unpadded", "padded", tolerance)
+        evidence["padding"] = "moves nothing"
+    return Reference(results, evidence)
+
+
+def _check_repeats(handler: Handler, form: Form, result: HandlerResult) -> None:
+    again = handler.handle(form.natural, form.encoded)
+    for name, tensor in result.outputs.items():
+        if not torch.equal(tensor, again.outputs[name]):
+            raise Fault(f"the reference gives other numbers for {name} when it runs again on the same input")
+
+
+def _sensitivity(handler: Handler, form: Form) -> dict[str, float]:
+    """For each input that holds content, the largest relative change of an output when that input alone is replaced."""
+    task = handler.task
+    before = task.rows(handler.handle(form.natural, form.encoded).outputs, form.encoded)[0]
+    found = {}
+    for name, encoded in task.variations(form.encoded).items():
+        after = task.rows(handler.handle(form.natural, encoded).outputs, encoded)[0]
+        changes = [relative_l2(before[key], after[key]) for key in before if before[key].is_floating_point()]
+        found[name] = max(changes)
+        if found[name] < SENSITIVITY:
+            raise Fault(f"the output does not depend on {name}: replaced, it moves the output by {found[name]:.1e}")
+    return found
+
+
+def _check_same(
+    task: Task,
+    forms: Mapping[str, Form],
+    results: Mapping[str, HandlerResult],
+    expected: str,
+    actual: str,
+    tolerance: Tolerance,
+) -> None:
+    rows = [task.rows(results[name].outputs, forms[name].encoded) for name in (expected, actual)]
+    for comparison in compare_rows(rows[0], rows[1], tolerance, f"{expected} against {actual}"):
+        if not comparison.ok:
+            raise Fault(f"padding moves the reference: {comparison}")
+
+
+class Bench:
+    """The shared work of the cases of one host."""
+
+    def __init__(self) -> None:
+        self.checkpoints: Recent[Checkpoint] = Recent(2)
+        self.references: Recent[Reference] = Recent(2)
+        self.programs: Recent[Program] = Recent(3)
+
+    def checkpoint(self, recipe: Recipe) -> Checkpoint:
+        return self.checkpoints.get(checkpoint_key(recipe), lambda: build_checkpoint(recipe))
+
+    def reference(self, case: Case, task: Task, forms: Mapping[str, Form]) -> Reference:
+        key = f"{case.task} {checkpoint_key(task.checkpoint.recipe)}"
+        return self.references.get(key, lambda: reference_of(case, task, forms))
+
+    def program(self, task: Task) -> Program:
+        # From a padded batch: torch.export takes a batch of one for the constant 1, and generate() drops a mask that is
+        # all ones, so that the program would not read one.
+        encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint
+        key = program_key(checkpoint.recipe, encoded, generates=task.generates)
+        return self.programs.get(key, lambda: export_program(checkpoint, encoded, generates=task.generates))

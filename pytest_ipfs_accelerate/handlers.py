@@ -1,0 +1,57 @@
+"""A handler: natural input in, :class:`HandlerResult` out. One for each task × endpoint, made in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from .hardware.base import Endpoint
+from .matrix import Case
+from .results import HandlerResult
+from .tasks.base import Task
+
+
+class Handler:
+    """Runs one task on one endpoint.
+
+    Example::
+
+        handler("the quick brown [MASK] jumps")        # one input
+        handler(["a [MASK]", "the [MASK]"])            # a batch
+    """
+
+    def __init__(self, case: Case, task: Task, endpoint: Endpoint) -> None:
+        self.case = case
+        self.task = task
+        self.endpoint = endpoint
+
+    def __call__(self, inputs: Any) -> HandlerResult:
+        """The answer to one natural input, or to each of a list of them.
+
+        Raises:
+            ValueError: the inputs cannot form one batch.
+        """
+        batch = self.task.batch(inputs)
+        return self.handle(batch, self.task.encode(batch))
+
+    def handle(self, natural: Sequence[Any], encoded: Mapping[str, Tensor]) -> HandlerResult:
+        """The answer to inputs that are already encoded."""
+        started = time.perf_counter()
+        outputs = self.endpoint.generate(encoded) if self.task.generates else self.endpoint.forward(encoded)
+        elapsed = time.perf_counter() - started
+        rows = zip(self.task.rows(outputs, encoded), self.task.rows(encoded, encoded), natural, strict=True)
+        return HandlerResult(
+            decoded=tuple(self.task.decode(row, encoded_row, item) for row, encoded_row, item in rows),
+            outputs=outputs,
+            model=self.case.model,
+            task=self.case.task,
+            hardware=self.case.hardware,
+            device=self.endpoint.device,
+            precision=self.endpoint.precision,
+            implementation=self.endpoint.implementation,
+            elapsed=elapsed,
+            evidence=self.endpoint.evidence(),
+        )

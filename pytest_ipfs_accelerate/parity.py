@@ -1,0 +1,173 @@
+"""Whether two computations of the same thing agree: metrics, and the tolerance of each hardware and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .verdict import Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """The largest difference that is rounding and not a fault.
+
+    An output passes when its ``relative_l2``, ``‖x − reference‖ / ‖reference‖``, is at most that bound, or when no element is
+    farther off than ``max_abs``, which is far below anything that the tiny checkpoints put out (their outputs are of order
+    one) and keeps a single number close to zero from failing on its last bit. ``source`` says where the bound comes from.
+    """
+
+    relative_l2: float
+    max_abs: float
+    source: str
+
+
+_FP32 = Tolerance(
+    relative_l2=1e-5,
+    max_abs=1e-6,
+    source="largest of 21 tasks × 4 forms on bert, vit, whisper, llava: 1.2e-6; a fault of 1 % is 1e-2",
+)
+
+TOLERANCES: Mapping[tuple[str, str], Tolerance] = {
+    ("cpu", "fp32"): _FP32,
+    ("onnxruntime", "fp32"): _FP32,
+    ("openvino", "fp32"): _FP32,
+    ("cuda", "fp32"): Tolerance(
+        relative_l2=1e-4, max_abs=1e-6, source="TF32 off; other summation order; to be calibrated on a GPU"
+    ),
+    ("apple", "fp32"): Tolerance(
+        relative_l2=1e-4, max_abs=1e-6, source="MPS fp32; other summation order; to be calibrated on a Mac"
+    ),
+    ("qualcomm", "fp16"): Tolerance(
+        relative_l2=1e-2, max_abs=1e-3, source="HTP simulator on eleven tiny models: 4e-4 to 6e-3"
+    ),
+}
+
+BY_PRECISION: Mapping[str, Tolerance] = {
+    "fp32": _FP32,
+    "fp16": Tolerance(relative_l2=5e-3, max_abs=1e-3, source="10 bits of mantissa: 2^-11 a rounding, some tens of them"),
+    "bf16": Tolerance(relative_l2=5e-2, max_abs=1e-2, source="7 bits of mantissa: 2^-8 a rounding, some tens of them"),
+}
+"""For a hardware that is not in the table, such as a user's own."""
+
+
+def tolerance_of(hardware: str, precision: str) -> Tolerance:
+    """The tolerance of a hardware in a precision.
+
+    Raises:
+        KeyError: neither the hardware nor the precision is known.
+    """
+    return TOLERANCES.get((hardware, precision)) or BY_PRECISION[precision]
+
+
+def relative_l2(reference: Tensor, other: Tensor) -> float:
+    """``‖other − reference‖ / ‖reference‖`` in double precision; infinite when only the reference is zero."""
+    reference, other = reference.double().flatten(), other.double().flatten()
+    distance, norm = float((other - reference).norm()), float(reference.norm())
+    if distance == 0:
+        return 0.0
+    return distance / norm if norm else float("inf")
+
+
+def compare(name: str, reference: Tensor, other: Tensor, tolerance: Tolerance, against: str) -> Comparison:
+    """One tensor held against its reference: integers must be equal, floats within ``tolerance``."""
+    if reference.shape != other.shape:
+        note = f"shape {tuple(other.shape)}, expected {tuple(reference.shape)}"
+        return Comparison(against=against, output=name, ok=False, note=note)
+    if not reference.is_floating_point():
+        wrong = int((reference != other).sum())
+        note = f"{wrong} of {reference.numel()} differ" if wrong else f"all {reference.numel()} equal"
+        return Comparison(against=against, output=name, ok=not wrong, note=note)
+    reference, other = reference.double(), other.double()
+    error, farthest = relative_l2(reference, other), float((reference - other).abs().max()) if reference.numel() else 0.0
+    norms = float(reference.norm() * other.norm())
+    return Comparison(
+        against=against,
+        output=name,
+        # Written so that a NaN error is not ok.
+        ok=error <= tolerance.relative_l2 or farthest <= tolerance.max_abs,
+        relative_l2=error,
+        max_abs=farthest,
+        cosine=float(reference.flatten() @ other.flatten()) / norms if norms else None,
+        bound=tolerance.relative_l2,
+        absolute_bound=tolerance.max_abs,
+    )
+
+
+def compare_rows(
+    reference: Sequence[Mapping[str, Tensor]],
+    other: Sequence[Mapping[str, Tensor]],
+    tolerance: Tolerance,
+    against: str,
+) -> list[Comparison]:
+    """Every output of every row; an output that only one side has is a difference."""
+    found = []
+    for index, (expected, actual) in enumerate(zip(reference, other, strict=True)):
+        label = f"{against}, row {index}" if len(reference) > 1 else against
+        found += compare_outputs(expected, actual, tolerance, label)
+    return found
+
+
+def compare_outputs(
+    reference: Mapping[str, Tensor], other: Mapping[str, Tensor], tolerance: Tolerance, against: str
+) -> list[Comparison]:
+    """Every output by name; one that only one side has is a difference."""
+    missing = [
+        Comparison(against=against, output=name, ok=False, note="missing" if name in reference else "unexpected")
+        for name in sorted(set(reference) ^ set(other))
+    ]
+    shared = [name for name in reference if name in other]
+    return missing + [compare(name, reference[name], other[name], tolerance, against) for name in shared]
+
+
+def compare_decoded(reference: Any, other: Any, tolerance: Tolerance, against: str) -> Comparison:
+    """The decoded answers: same labels, same text, same tokens, and numbers that agree.
+
+    A decoded number may differ by ten times the bound on the outputs: a softmax turns an error of the logits into at most
+    that times their size, and theirs is of order ten.
+    """
+    differences = list(_differences(reference, other, 10 * tolerance.relative_l2, "answer"))
+    note = "; ".join(differences[:3]) + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")
+    return Comparison(against=against, output="decoded", ok=not differences, note=note or "the same answer")
+
+
+def _differences(reference: Any, other: Any, bound: float, where: str) -> Iterator[str]:
+    if isinstance(reference, np.ndarray | float) and isinstance(other, np.ndarray | float):
+        expected, actual = np.asarray(reference), np.asarray(other)
+        if expected.shape != actual.shape:
+            yield f"{where}: shape {actual.shape}, expected {expected.shape}"
+        elif not np.allclose(actual, expected, rtol=bound, atol=bound):
+            yield f"{where}: {_short(other)}, expected {_short(reference)}"
+    elif isinstance(reference, dict) and isinstance(other, dict) and reference.keys() == other.keys():
+        for key in reference:
+            yield from _differences(reference[key], other[key], bound, f"{where}.{key}")
+    elif isinstance(reference, list) and isinstance(other, list) and len(reference) == len(other):
+        for index, (expected, actual) in enumerate(zip(reference, other, strict=True)):
+            yield from _differences(expected, actual, bound, f"{where}[{index}]")
+    elif reference != other:
+        yield f"{where}: {_short(other)}, expected {_short(reference)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def faults_of(outputs: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with outputs on their own: a number that is not finite, or a tensor that says nothing."""
+    faults = []
+    for name, tensor in outputs.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        if not torch.isfinite(tensor).all():
+            faults.append(f"{name} holds {int((~torch.isfinite(tensor)).sum())} non-finite of {tensor.numel()} numbers")
+        elif tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all()):
+            faults.append(f"{name} is constant: {float(tensor.flatten()[0]):g} everywhere")
+        elif not tensor.any():
+            faults.append(f"{name} is zero")
+    return faults

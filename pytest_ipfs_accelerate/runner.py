@@ -1,0 +1,233 @@
+"""One case through its stages, inside the host process. The only room that knows both tasks and hardware."""
+
+from __future__ import annotations
+
+import importlib
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any, cast
+
+import torch
+
+from .bench import Bench, Fault, Form, Reference, forms_of
+from .handlers import Handler
+from .hardware.base import Endpoint, Hardware, NotOnHardware
+from .models.checkpoint import Checkpoint, build_checkpoint
+from .parity import (
+    compare_decoded,
+    compare_outputs,
+    compare_rows,
+    faults_of,
+    tolerance_of,
+)
+from .results import HandlerResult
+from .specs import Job, Recipe
+from .tasks.base import Task
+from .verdict import Comparison, Outcome, Stage, Verdict
+
+Enter = Callable[[Stage], None]
+
+_bench = Bench()
+
+
+def load(target: str) -> Any:
+    """The object at an import path, ``package.module:name``.
+
+    Raises:
+        ImportError, AttributeError: there is none.
+    """
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def open_checkpoint(recipe: Recipe) -> Checkpoint:
+    """The tiny checkpoint of a recipe, for a user's own test."""
+    return build_checkpoint(recipe)
+
+
+def open_handler(job: Job) -> Handler:
+    """The handler of a case in this process, for a user's own test: built, exported and lowered, nothing compared."""
+    torch.set_num_threads(job.threads)
+    task: Task = load(job.task)(_bench.checkpoint(job.recipe))
+    hardware: Hardware = load(job.hardware)(threads=job.threads)
+    program = _bench.program(task) if hardware.format else None
+    return Handler(job.case, task, hardware.lower(task.checkpoint, program))
+
+
+def run_case(job: Job, enter: Enter) -> Verdict:
+    """Run one case and say how it ended. ``enter`` is told of each stage as it begins.
+
+    Every exception becomes a verdict at the stage that it left: this is the boundary between a case and the run.
+    """
+    torch.set_num_threads(job.threads)
+    run = CaseRun(job, enter)
+    try:
+        run.run()
+    except Fault as fault:
+        return run.verdict(Outcome.FAILED, str(fault))
+    except NotOnHardware as fault:
+        return run.verdict(Outcome.FAILED, f"not on {job.case.hardware}: {fault}")
+    except Exception as error:
+        return run.verdict(Outcome.FAILED, describe(error), "".join(traceback.format_exception(error)))
+    return run.verdict(Outcome.PASSED)
+
+
+def describe(error: BaseException) -> str:
+    """Type and first line of an exception and of what caused it."""
+    parts = []
+    current: BaseException | None = error
+    while current is not None:
+        lines = str(current).strip().splitlines()
+        parts.append(f"{type(current).__name__}: {lines[0]}" if lines else type(current).__name__)
+        current = current.__cause__
+    return ", caused by ".join(parts)
+
+
+class CaseRun:
+    """A case on its way through the stages; what it has found so far is in its verdict however it ends."""
+
+    def __init__(self, job: Job, enter: Enter) -> None:
+        self.job = job
+        self.enter = enter
+        self.stage = Stage.BUILD
+        self.seconds: dict[str, float] = {}
+        self.evidence: dict[str, Any] = {}
+        self.comparisons: list[Comparison] = []
+        self.endpoint: Endpoint | None = None
+
+    @contextmanager
+    def staged(self, stage: Stage) -> Iterator[None]:
+        self.stage = stage
+        self.enter(stage)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage.value] = round(time.perf_counter() - started, 4)
+
+    def run(self) -> None:
+        """All the stages in order.
+
+        Raises:
+            Fault: a check failed.
+            NotOnHardware: the hardware did not compute it.
+        """
+        task = self._build()
+        with self.staged(Stage.PROCESS):
+            forms = forms_of(task)
+        with self.staged(Stage.REFERENCE):
+            reference = _bench.reference(self.job.case, task, forms)
+            self._reused("reference", _bench.references.reused)
+            self.evidence["reference"] = dict(reference.evidence)
+        handler = self._lower(task)
+        results = self._run(handler, forms)
+        self._compare(task, forms, reference, results)
+        self._compare_batch(task, forms, results)
+
+    def _reused(self, what: str, reused: bool) -> None:
+        if reused:
+            self.evidence.setdefault("reused", []).append(what)
+
+    def _build(self) -> Task:
+        with self.staged(Stage.BUILD):
+            checkpoint = _bench.checkpoint(self.job.recipe)
+            self._reused("checkpoint", _bench.checkpoints.reused)
+            self.evidence["checkpoint"] = {
+                "class": self.job.recipe.model_class,
+                "parameters": checkpoint.parameters,
+                "weights sha256": checkpoint.digest,
+                "source": "tiny",
+            }
+            return cast(Task, load(self.job.task)(checkpoint))
+
+    def _lower(self, task: Task) -> Handler:
+        hardware: Hardware = load(self.job.hardware)(threads=self.job.threads)
+        program = None
+        if hardware.format:
+            with self.staged(Stage.EXPORT):
+                program = _bench.program(task)
+                self._reused("export", _bench.programs.reused)
+        with self.staged(Stage.LOWER):
+            self.endpoint = hardware.lower(task.checkpoint, program)
+        return Handler(self.job.case, task, self.endpoint)
+
+    def _run(self, handler: Handler, forms: Mapping[str, Form]) -> dict[str, HandlerResult]:
+        with self.staged(Stage.RUN):
+            # The first one from its natural input, as a user calls it.
+            results = {"unpadded": handler(forms["unpadded"].natural)}
+            results |= {name: handler.handle(form.natural, form.encoded) for name, form in forms.items() if name not in results}
+            self.evidence["backend"] = dict(results["batch"].evidence)
+            for name, result in results.items():
+                if faults := faults_of(result.outputs):
+                    raise Fault(f"the output of the {name} sample: {'; '.join(faults)}")
+            return results
+
+    def _compare(
+        self, task: Task, forms: Mapping[str, Form], reference: Reference, results: Mapping[str, HandlerResult]
+    ) -> None:
+        with self.staged(Stage.PARITY):
+            tolerance = tolerance_of(self.job.case.hardware, results["unpadded"].precision)
+            for name, form in forms.items():
+                expected, actual = reference.results[name], results[name]
+                against = f"reference, {name}"
+                rows = [task.rows(result.outputs, form.encoded) for result in (expected, actual)]
+                found = compare_rows(rows[0], rows[1], tolerance, against)
+                loose = [
+                    {key: result.outputs[key] for key in task.unassigned(result.outputs, form.encoded)}
+                    for result in (expected, actual)
+                ]
+                found += compare_outputs(loose[0], loose[1], tolerance, against)
+                found.append(compare_decoded(list(expected.decoded), list(actual.decoded), tolerance, against))
+                self.comparisons += found
+            self._raise_if_not_ok(self.comparisons, "departs from the reference")
+
+    def _compare_batch(self, task: Task, forms: Mapping[str, Form], results: Mapping[str, HandlerResult]) -> None:
+        with self.staged(Stage.BATCH):
+            tolerance = tolerance_of(self.job.case.hardware, results["batch"].precision)
+            alone = [task.rows(results[name].outputs, forms[name].encoded)[0] for name in ("unpadded", "other")]
+            together = task.rows(results["batch"].outputs, forms["batch"].encoded)
+            found = compare_rows(alone, together, tolerance, "alone, in a batch of two")
+            self.comparisons += found
+            self._raise_if_not_ok(found, "depends on what else is in the batch")
+
+    @staticmethod
+    def _raise_if_not_ok(comparisons: Sequence[Comparison], words: str) -> None:
+        wrong = [comparison for comparison in comparisons if not comparison.ok]
+        if wrong:
+            raise Fault(f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}")
+
+    def verdict(self, outcome: Outcome, reason: str = "", detail: str = "") -> Verdict:
+        """What is known now."""
+        case, endpoint = self.job.case, self.endpoint
+        return Verdict(
+            model=case.model,
+            task=case.task,
+            hardware=case.hardware,
+            outcome=outcome,
+            stage=self.stage,
+            reason=reason,
+            detail=detail,
+            implementation=endpoint.implementation if endpoint else None,
+            device=endpoint.device if endpoint else "",
+            precision=endpoint.precision if endpoint else "",
+            comparisons=tuple(self.comparisons),
+            evidence=self.evidence,
+            seconds=self.seconds,
+            versions=versions(),
+        )
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries that a verdict depends on."""
+    names = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "onnxruntime-qnn")
+    return {name: found for name in names if (found := _version(name))}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
