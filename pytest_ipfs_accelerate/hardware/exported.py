@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from transformers.exporters.runners.base import ModelRunner
@@ -21,8 +20,12 @@ class ExportedEndpoint(Endpoint):
     """An exported program on one runtime. A program of one graph is called; one of several is driven through the model's
     own code, whose replaced parameters are NaN."""
 
+    settled: ClassVar[bool] = True
+    """Whether opening a component settles on which device each of its nodes runs."""
+
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._evidence: dict[str, dict[str, Any]] = {}
         self.runners = {name: self.open(name, component) for name, component in program.components.items()}
         modules = {name: component.module for name, component in program.components.items()}
         self.driver = None if program.whole else Driver(program.checkpoint.model, self.runners, modules)
@@ -58,12 +61,14 @@ class ExportedEndpoint(Endpoint):
         calls = dict(self.driver.calls) if self.driver is not None else {WHOLE: self.calls}
         if never := sorted(name for name in self.runners if not calls.get(name)):
             raise NotOnHardware(f"components that were exported and never called: {', '.join(never)}")
-        evidence: dict[str, Any] = {"calls": calls, "components": self.components_evidence}
+        evidence: dict[str, Any] = {"calls": calls, "components": self.components_evidence()}
         if self.program.notes:
             evidence["notes"] = list(self.program.notes)
         return evidence
 
-    @cached_property
     def components_evidence(self) -> dict[str, Any]:
-        """The evidence of each component; where its nodes run is settled once it is opened."""
-        return {name: self.component_evidence(runner) for name, runner in self.runners.items()}
+        """The evidence of each component, read once where opening it settles where its nodes run."""
+        for name, runner in self.runners.items():
+            if not self.settled or name not in self._evidence:
+                self._evidence[name] = self.component_evidence(runner)
+        return dict(self._evidence)

@@ -1,0 +1,133 @@
+"""Qualcomm's HTP through ONNX Runtime's QNN provider: the NPU where there is one, Qualcomm's own simulator elsewhere.
+
+The provider falls back to the CPU in many silent ways (another ``backend_type``, dynamic shapes, a retry after an error), each
+of which gives a perfect and worthless result. So fallback is forbidden, shapes are fixed, and the assignment of every node is
+read back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import onnxruntime
+import onnxruntime_qnn
+import torch
+from onnx import ModelProto
+from transformers.exporters.metadata import ExportMetadata
+from transformers.exporters.runners.base import ModelRunner
+from transformers.exporters.utils import onnx_feed
+
+from ..models.checkpoint import Checkpoint
+from ..verdict import Implementation
+from .base import Endpoint, Hardware, NotOnHardware
+from .export import Component, Program
+from .exported import ExportedEndpoint
+from .qualcomm_rewrites import rewrite
+
+PROVIDER = "QNNExecutionProvider"
+SOC_MODEL = "57"
+"""Snapdragon 8 Gen 3. Without a SoC model the simulator fails to allocate memory."""
+
+
+@cache
+def qnn_devices() -> tuple[Any, ...]:
+    """The QNN devices of this machine. The library registers once a process; a second time raises.
+
+    Raises:
+        NotOnHardware: the library offers none.
+    """
+    onnxruntime.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
+    devices = tuple(device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER)
+    if not devices:
+        raise NotOnHardware(f"onnxruntime-qnn {onnxruntime_qnn.__version__} offers no QNN device on this machine")
+    return devices
+
+
+class HtpRunner(ModelRunner):
+    """One component on the HTP: a session for each combination of input shapes, since the HTP takes static ones alone."""
+
+    def __init__(self, model: ModelProto, metadata: ExportMetadata, rewritten: Mapping[str, int]) -> None:
+        super().__init__(metadata)
+        self.rewritten = rewritten
+        self._onnx = model.SerializeToString()
+        self._inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+        self._sessions: dict[tuple[tuple[int, ...], ...], onnxruntime.InferenceSession] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @classmethod
+    def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> HtpRunner:
+        model, rewritten = rewrite(program)
+        return cls(model, metadata, rewritten)
+
+    def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
+        feed = onnx_feed(list(self._inputs), kwargs)
+        outputs = self._session({name: value.shape for name, value in feed.items()}).run(None, feed)
+        return self.unflatten([torch.from_numpy(output) for output in outputs])
+
+    def _session(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.InferenceSession:
+        key = tuple(shapes[name] for name in self._inputs)
+        if key not in self._sessions:
+            self._sessions[key] = self._open(shapes)
+        return self._sessions[key]
+
+    def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        for name, dimensions in self._inputs.items():
+            for dimension, size in zip(dimensions, shapes[name], strict=True):
+                if dimension.dim_param:
+                    options.add_free_dimension_override_by_name(dimension.dim_param, size)
+        options.add_provider_for_devices(list(qnn_devices()[:1]), {"backend_type": "htp", "soc_model": SOC_MODEL})
+        session = onnxruntime.InferenceSession(self._onnx, options)
+        session.disable_fallback()
+        return session
+
+    def nodes(self) -> dict[str, int]:
+        """Nodes by provider, over the sessions opened so far."""
+        found: Counter[str] = Counter()
+        for session in self._sessions.values():
+            for part in session.get_provider_graph_assignment_info():
+                found[part.ep_name] += len(part.get_nodes())
+        return dict(found)
+
+
+class QualcommEndpoint(ExportedEndpoint):
+    """A program on the HTP, in fp16."""
+
+    precision = "fp16"
+    settled = False  # a session opens with the first inputs of its shapes
+
+    def __init__(self, program: Program) -> None:
+        device = qnn_devices()[0].device
+        # On a machine without an NPU the same library simulates one, and says so by the type of its device.
+        simulated = device.type is not onnxruntime.OrtHardwareDeviceType.NPU
+        self.implementation = Implementation.SIMULATOR if simulated else Implementation.REAL
+        self.device = f"Hexagon HTP {'simulator' if simulated else 'NPU'}, SoC model {SOC_MODEL}"
+        super().__init__(program)
+
+    def open(self, name: str, component: Component) -> HtpRunner:
+        return HtpRunner.from_program(component.onnx, component.metadata)
+
+    def component_evidence(self, runner: HtpRunner) -> dict[str, Any]:
+        nodes = runner.nodes()
+        if set(nodes) != {PROVIDER}:
+            raise NotOnHardware(f"nodes by provider: {nodes}; all of them belong on {PROVIDER}")
+        return {"nodes by provider": nodes, "rewritten": dict(runner.rewritten)}
+
+
+class Qualcomm(Hardware):
+    """The exported ONNX graphs on Qualcomm's HTP, in fp16."""
+
+    format = "onnx"
+
+    def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
+        assert program is not None, "this hardware reads an exported program"
+        return QualcommEndpoint(program)

@@ -1,0 +1,88 @@
+"""What an ONNX graph of the dynamo exporter needs before Qualcomm's HTP takes it whole. Each rewrite names its fault."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+LOWEST = -6e4
+"""fp16 ends at -65504: the -3.4e38 that masks an attention score becomes -inf, and -inf times 0 is NaN."""
+
+
+def rewrite(onnx_bytes: bytes) -> tuple[ModelProto, dict[str, int]]:
+    """The graph as the HTP takes it, and how often each rewrite was made."""
+    model = onnx.load_from_string(onnx_bytes)
+    counts = {
+        "clamped mask constants": clamp_constants(model.graph),
+        "swapped operands of Mul": swap_weight_operands(model.graph),
+        "GatherND of a Boolean mask as Gather": flatten_boolean_gathers(model.graph),
+    }
+    return model, {name: count for name, count in counts.items() if count}
+
+
+def clamp_constants(graph: GraphProto) -> int:
+    """Raise the constants below :data:`LOWEST` to it."""
+    changed = 0
+    for index, tensor in enumerate(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.size and values.min() < LOWEST:
+            clamped = np.maximum(values, np.float32(LOWEST)).astype(np.float32)
+            graph.initializer[index].CopyFrom(numpy_helper.from_array(clamped, tensor.name))
+            changed += 1
+    return changed
+
+
+def swap_weight_operands(graph: GraphProto) -> int:
+    """``weight * x`` as ``x * weight``: the HTP fuses the first into an RMSNorm that it then fails to finalize."""
+    weights = {tensor.name for tensor in graph.initializer}
+    changed = 0
+    for node in graph.node:
+        if node.op_type == "Mul" and node.input[0] in weights and node.input[1] not in weights:
+            node.input[0], node.input[1] = node.input[1], node.input[0]
+            changed += 1
+    return changed
+
+
+def flatten_boolean_gathers(graph: GraphProto) -> int:
+    """``GatherND`` of a two-dimensional Boolean mask as ``Gather`` of the flattened mask: the HTP has no such GatherND. The
+    indices depend on shapes alone, so that ONNX Runtime folds their arithmetic once the shapes are fixed."""
+    booleans = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in graph.value_info
+        if value.type.tensor_type.elem_type == TensorProto.BOOL
+    }
+    nodes: list[NodeProto] = []
+    changed = 0
+    for node in graph.node:
+        if node.op_type == "GatherND" and booleans.get(node.input[0]) == 2:
+            nodes += _flat_gather(graph, node)
+            changed += 1
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed
+
+
+def _flat_gather(graph: GraphProto, node: NodeProto) -> list[NodeProto]:
+    mask, indices, output = node.input[0], node.input[1], node.output[0]
+
+    def name(part: str) -> str:
+        return f"{output}/flat_{part}"
+
+    for part, value in (("one", 1), ("two", 2), ("last", -1)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name(part)))
+    return [
+        helper.make_node("Shape", [mask], [name("shape")]),
+        helper.make_node("Slice", [name("shape"), name("one"), name("two")], [name("width")]),
+        helper.make_node("Concat", [name("width"), name("one")], [name("strides")], axis=0),
+        helper.make_node("Mul", [indices, name("strides")], [name("offsets")]),
+        helper.make_node("ReduceSum", [name("offsets"), name("last")], [name("positions")], keepdims=0),
+        helper.make_node("Cast", [mask], [name("numbers")], to=TensorProto.INT32),
+        helper.make_node("Reshape", [name("numbers"), name("last")], [name("row")]),
+        helper.make_node("Gather", [name("row"), name("positions")], [name("taken")], axis=0),
+        helper.make_node("Cast", [name("taken")], [output], to=TensorProto.BOOL),
+    ]
