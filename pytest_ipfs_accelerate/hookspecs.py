@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.hookspec
-def pytest_ipfs_hardware(config: pytest.Config) -> Sequence[HardwareSpec]:
+def pytest_ipfs_hardware(config: pytest.Config) -> Sequence[HardwareSpec]:  # type: ignore[empty-body]
     """Declare hardware. A name that is already declared is replaced by the later declaration (a conftest comes after the
     plugin).
 
@@ -38,7 +38,7 @@ def pytest_ipfs_hardware(config: pytest.Config) -> Sequence[HardwareSpec]:
 
 
 @pytest.hookspec
-def pytest_ipfs_tasks(config: pytest.Config) -> Sequence[TaskSpec]:
+def pytest_ipfs_tasks(config: pytest.Config) -> Sequence[TaskSpec]:  # type: ignore[empty-body]
     """Declare tasks. A name that is already declared is replaced by the later declaration.
 
     Example::
@@ -50,7 +50,7 @@ def pytest_ipfs_tasks(config: pytest.Config) -> Sequence[TaskSpec]:
 
 
 @pytest.hookspec
-def pytest_ipfs_models(config: pytest.Config) -> Mapping[str, Any]:
+def pytest_ipfs_models(config: pytest.Config) -> Mapping[str, Any]:  # type: ignore[empty-body]
     """Declare model types: rows in the form of ``models`` in ``model_registry.json``, by model type. A row that is already
     there is replaced.
 

@@ -50,7 +50,9 @@ TOLERANCES: Mapping[tuple[str, str], Tolerance] = {
 
 BY_PRECISION: Mapping[str, Tolerance] = {
     "fp32": _FP32,
-    "fp16": Tolerance(relative_l2=5e-3, max_abs=1e-3, source="10 bits of mantissa: 2^-11 a rounding, some tens of them"),
+    "fp16": Tolerance(
+        relative_l2=5e-3, max_abs=1e-3, source="10 bits of mantissa: 2^-11 a rounding, some tens of them"
+    ),
     "bf16": Tolerance(relative_l2=5e-2, max_abs=1e-2, source="7 bits of mantissa: 2^-8 a rounding, some tens of them"),
 }
 """For a hardware that is not in the table, such as a user's own."""
@@ -84,7 +86,10 @@ def compare(name: str, reference: Tensor, other: Tensor, tolerance: Tolerance, a
         note = f"{wrong} of {reference.numel()} differ" if wrong else f"all {reference.numel()} equal"
         return Comparison(against=against, output=name, ok=not wrong, note=note)
     reference, other = reference.double(), other.double()
-    error, farthest = relative_l2(reference, other), float((reference - other).abs().max()) if reference.numel() else 0.0
+    error, farthest = (
+        relative_l2(reference, other),
+        float((reference - other).abs().max()) if reference.numel() else 0.0,
+    )
     norms = float(reference.norm() * other.norm())
     return Comparison(
         against=against,

@@ -158,7 +158,9 @@ class CaseRun:
         with self.staged(Stage.RUN):
             # The first one from its natural input, as a user calls it.
             results = {"unpadded": handler(forms["unpadded"].natural)}
-            results |= {name: handler.handle(form.natural, form.encoded) for name, form in forms.items() if name not in results}
+            results |= {
+                name: handler.handle(form.natural, form.encoded) for name, form in forms.items() if name not in results
+            }
             self.evidence["backend"] = dict(results["batch"].evidence)
             for name, result in results.items():
                 if faults := faults_of(result.outputs):

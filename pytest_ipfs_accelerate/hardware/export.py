@@ -6,19 +6,23 @@ side of a vision-language model for generation, and the parts of a multimodal fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir
 import torch
 from torch import Tensor, nn
-from transformers.exporters import OnnxConfig, OnnxExporter
+from transformers import PreTrainedModel
 from transformers.exporters.base import ExportedComponent
+from transformers.exporters.configs import OnnxConfig
+from transformers.exporters.exporter_onnx import OnnxExporter
 from transformers.exporters.metadata import ExportMetadata
-from transformers.exporters.utils import decompose_multimodal, is_multimodal
+from transformers.exporters.utils import _find_multimodal_submodules, decompose_multimodal, is_multimodal
 
 from ..models.checkpoint import Checkpoint
+
+IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
 
 WHOLE = "model"
 """Name of the one component of a program that is a single graph."""
@@ -64,60 +68,64 @@ def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Pro
         return Program(checkpoint, {WHOLE: _export(model, inputs, "")})
     parts = decompose_multimodal(model, dict(inputs))
     components = {name: _export(part, arguments, _path(model, part)) for name, (part, arguments) in parts.items()}
-    return Program(checkpoint, components, ("exported in parts; torch looks tokens up and places the image features",))
+    return Program(checkpoint, components, (IN_PARTS,))
 
 
 def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Program:
-    model, notes = checkpoint.model, ()
-    arguments = dict(inputs)
+    model = checkpoint.model
+    notes: tuple[str, ...] = ()
+    arguments: dict[str, Any] = dict(inputs)
     if model.config.is_encoder_decoder:
         # Two decoder tokens: from one, torch.export takes the length of the past for the constant 1.
         start = model.config.decoder_start_token_id
         arguments["decoder_input_ids"] = torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))
-    exported = OnnxExporter().export_for_generation(model, arguments, _config())
+    exported = _exporter().export_for_generation(model, arguments, _config())
     parts = _find_parts(model, exported.components)
     components = {name: _component(exported.components[name], path) for name, path in parts.items()}
     if model.config.is_encoder_decoder:
         encoder = model.get_encoder()
         components["encoder"] = _export(encoder, inputs, _path(model, encoder))
     elif is_multimodal(model):
-        notes = ("exported in parts; torch looks tokens up and places the image features",)
+        notes = (IN_PARTS,)
         for name, (part, part_arguments) in decompose_multimodal(model, dict(inputs)).items():
             if name not in components:
                 components[name] = _export(part, part_arguments, _path(model, part))
     return Program(checkpoint, components, notes)
 
 
-def _find_parts(model: nn.Module, components: Mapping[str, Any]) -> dict[str, str]:
+def _find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
     """For each component of a generation, the path of the module that it replaces."""
-    from transformers.exporters.utils import _find_multimodal_submodules
-
     modules = _find_multimodal_submodules(model) if is_multimodal(model) else {}
     return {name: "" if name in ("prefill", "decode") else _path(model, modules[name]) for name in components}
 
 
 def _path(model: nn.Module, part: nn.Module) -> str:
-    return next(path for path, module in model.named_modules() if module is part)
+    paths: Iterator[str] = (path for path, module in model.named_modules() if module is part)
+    return next(paths)
 
 
 def _batch(inputs: Mapping[str, Tensor]) -> int:
     return int(next(iter(inputs.values())).shape[0])
 
 
+def _exporter() -> OnnxExporter:
+    return OnnxExporter()  # type: ignore[no-untyped-call]
+
+
 def _config() -> OnnxConfig:
     return OnnxConfig(dynamic=True)
 
 
-def _export(module: nn.Module, inputs: Mapping[str, Any], path: str) -> Component:
+def _export(module: Any, inputs: Mapping[str, Any], path: str) -> Component:
     # The exporter changes its sample inputs in place.
-    exported = OnnxExporter().export(module, dict(inputs), _config())
+    exported = _exporter().export(module, dict(inputs), _config())
     return _component(exported.components[WHOLE], path)
 
 
 def _component(exported: ExportedComponent, path: str) -> Component:
     model: onnx_ir.Model = exported.program
-    for graph in (model.graph, *model.functions.values()):
-        for node in graph.all_nodes():
-            # Stack traces of this installation: they make the same model differ from machine to machine.
-            node.metadata_props.clear()
+    graphs: list[Any] = [model.graph, *model.functions.values()]
+    for node in (node for graph in graphs for node in graph.all_nodes()):
+        # Stack traces of this installation: they make the same model differ from machine to machine.
+        node.metadata_props.clear()
     return Component(onnx_ir.to_proto(model).SerializeToString(), exported.metadata, path)

@@ -50,7 +50,7 @@ class ExportedEndpoint(Endpoint):
         arguments = dict(inputs)
         precompute_export_inputs(self.program.checkpoint.model, arguments)
         self.calls += 1
-        taken = {name: value for name, value in arguments.items() if name in runner.metadata.kwargs}
+        taken: dict[str, Any] = {name: value for name, value in arguments.items() if name in runner.metadata.kwargs}
         return flat_outputs(runner(share_inputs=False, **taken))
 
     def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:

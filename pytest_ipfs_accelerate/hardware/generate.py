@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import precompute_export_inputs
 
@@ -46,7 +47,7 @@ class Driver:
     ``prefill`` and ``decode`` both replace the whole model's forward: the state of the cache chooses.
     """
 
-    def __init__(self, model: nn.Module, runners: Mapping[str, ModelRunner], modules: Mapping[str, str]) -> None:
+    def __init__(self, model: PreTrainedModel, runners: Mapping[str, ModelRunner], modules: Mapping[str, str]) -> None:
         self.calls: Counter[str] = Counter()
         self.runners = runners
         self.modules = modules
@@ -108,7 +109,9 @@ class Driver:
         def forward(*args: Any, **kwargs: Any) -> Any:
             self.calls[name] += 1
             arguments = bound_arguments(signature, module, args, kwargs)
-            fill_mask(arguments, runner, in_decoder=not hasattr(module, "get_input_embeddings") or cache_length(arguments) > 0)
+            fill_mask(
+                arguments, runner, in_decoder=not hasattr(module, "get_input_embeddings") or cache_length(arguments) > 0
+            )
             precompute_export_inputs(module, arguments)
             taken = {key: value for key, value in arguments.items() if key in runner.metadata.kwargs}
             # share_inputs=False: OpenVINO read freed memory of a shared encoder output and crashed.
@@ -152,7 +155,7 @@ def with_restored_counters(outputs: Any) -> Any:
 
 
 @torch.no_grad()
-def poisoned(model: nn.Module, modules: Mapping[str, str]) -> nn.Module:
+def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedModel:
     """A copy of ``model`` in which every parameter that a component replaces is NaN: if torch computed with one of them in
     the component's place, the output would show it. The token embedding stays where the model's own code looks tokens up
     before it calls its parts."""

@@ -73,7 +73,8 @@ class Cuda(Hardware):
         torch.backends.cudnn.allow_tf32 = False
         device = torch.device("cuda", 0)
         torch.cuda.reset_peak_memory_stats(device)
-        model = copy.deepcopy(checkpoint.model).to(device)
+        model: Any = copy.deepcopy(checkpoint.model)
+        model.to(device)
         return TorchEndpoint(model, device, torch.cuda.get_device_name(device))
 
 
@@ -81,4 +82,5 @@ class Apple(Hardware):
     """Torch eager on an Apple GPU through MPS, in fp32."""
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> TorchEndpoint:
-        return TorchEndpoint(copy.deepcopy(checkpoint.model).to("mps"), torch.device("mps"), "Apple GPU (MPS)")
+        model: Any = copy.deepcopy(checkpoint.model)
+        return TorchEndpoint(model.to("mps"), torch.device("mps"), "Apple GPU (MPS)")

@@ -40,7 +40,8 @@ class Checkpoint:
 
 def build_config(class_name: str, options: Mapping[str, Any]) -> transformers.PreTrainedConfig:
     """The config of ``class_name`` from its constructor: fields set afterwards would miss what it derives from them."""
-    return getattr(transformers, class_name)(**options)
+    config: transformers.PreTrainedConfig = getattr(transformers, class_name)(**options)
+    return config
 
 
 def weights_digest(model: torch.nn.Module) -> str:

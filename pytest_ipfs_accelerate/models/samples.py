@@ -30,6 +30,7 @@ def sound(seed: int, seconds: float = 0.5) -> NDArray[np.float32]:
     """A mono waveform at ``SAMPLING_RATE`` in [-1, 1]: a chord of three tones under an envelope, with a little noise."""
     rng = np.random.default_rng(seed)
     time = np.arange(int(seconds * SAMPLING_RATE)) / SAMPLING_RATE
-    tones = sum(np.sin(2 * np.pi * pitch * time + phase) for pitch, phase in zip(rng.uniform(150, 3000, 3), rng.uniform(0, 6, 3), strict=True))
-    wave = tones / 3 * np.exp(-2 * time / seconds) + rng.normal(0, 0.02, time.shape)
-    return wave.clip(-1, 1).astype(np.float32)
+    pitches, phases = rng.uniform(150, 3000, (3, 1)), rng.uniform(0, 2 * np.pi, (3, 1))
+    chord = np.sin(2 * np.pi * pitches * time + phases).mean(axis=0)
+    wave = chord * np.exp(-2 * time / seconds) + rng.normal(0, 0.02, time.shape)
+    return np.asarray(wave.clip(-1, 1), np.float32)

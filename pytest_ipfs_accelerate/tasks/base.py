@@ -108,7 +108,8 @@ class Task(ABC):
 
     def label(self, index: int) -> str:
         """The name of a class."""
-        return str(self.config.id2label[index])
+        names: Any = self.config.id2label
+        return str(names[index])
 
 
 def batch_size(encoded: Mapping[str, Tensor]) -> int:

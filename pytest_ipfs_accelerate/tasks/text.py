@@ -24,7 +24,9 @@ class FillMask(Task):
     def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
         tokenizer = tokenizer_of(self.processor)
         positions = (encoded["input_ids"] == tokenizer.mask_token_id).nonzero().flatten().tolist()
-        answers = [self._propose(outputs["logits"], encoded["input_ids"], at, single=len(positions) == 1) for at in positions]
+        answers = [
+            self._propose(outputs["logits"], encoded["input_ids"], at, single=len(positions) == 1) for at in positions
+        ]
         return answers[0] if len(answers) == 1 else answers
 
     def _propose(self, logits: Tensor, input_ids: Tensor, position: int, *, single: bool) -> list[dict[str, Any]]:
@@ -60,9 +62,7 @@ class TokenClassification(Task):
             best, score = ranked(outputs["logits"][index].float().softmax(-1), 1)[0]
             word = tokenizer.convert_ids_to_tokens(int(encoded["input_ids"][index]))
             label = self.label(best)
-            entities.append(
-                {"entity": label, "score": score, "index": index, "word": word, "start": start, "end": end}
-            )
+            entities.append({"entity": label, "score": score, "index": index, "word": word, "start": start, "end": end})
         return [entity for entity in entities if entity["entity"] != "O"]
 
 
