@@ -17,6 +17,7 @@ from .handlers import Handler
 from .hardware.base import Endpoint, Hardware, NotOnHardware
 from .models.checkpoint import Checkpoint, build_checkpoint
 from .parity import (
+    Tolerance,
     compare_decoded,
     compare_outputs,
     compare_rows,
@@ -75,6 +76,21 @@ def run_case(job: Job, enter: Enter) -> Verdict:
     return run.verdict(Outcome.PASSED)
 
 
+def against_reference(
+    name: str, task: Task, form: Form, expected: HandlerResult, actual: HandlerResult, tolerance: Tolerance
+) -> list[Comparison]:
+    """One form of the samples: raw outputs row by row, those that belong to no row, and the decoded answers."""
+    against = f"reference, {name}"
+    sides = (expected.outputs, actual.outputs)
+    rows = [task.rows(outputs, form.encoded) for outputs in sides]
+    loose = [{key: outputs[key] for key in task.unassigned(outputs, form.encoded)} for outputs in sides]
+    return [
+        *compare_rows(rows[0], rows[1], tolerance, against),
+        *compare_outputs(loose[0], loose[1], tolerance, against),
+        compare_decoded(list(expected.decoded), list(actual.decoded), tolerance, against),
+    ]
+
+
 def describe(error: BaseException) -> str:
     """Type and first line of an exception and of what caused it."""
     parts = []
@@ -125,7 +141,6 @@ class CaseRun:
         handler = self._lower(task)
         results = self._run(handler, forms)
         self._compare(task, forms, reference, results)
-        self._compare_batch(task, forms, results)
 
     def _reused(self, what: str, reused: bool) -> None:
         if reused:
@@ -170,33 +185,31 @@ class CaseRun:
     def _compare(
         self, task: Task, forms: Mapping[str, Form], reference: Reference, results: Mapping[str, HandlerResult]
     ) -> None:
+        """Parity of each input alone, then of two together, which must also be what each is alone."""
         with self.staged(Stage.PARITY):
             tolerance = tolerance_of(self.job.case.hardware, results["unpadded"].precision)
-            for name, form in forms.items():
-                expected, actual = reference.results[name], results[name]
-                against = f"reference, {name}"
-                rows = [task.rows(result.outputs, form.encoded) for result in (expected, actual)]
-                found = compare_rows(rows[0], rows[1], tolerance, against)
-                loose = [
-                    {key: result.outputs[key] for key in task.unassigned(result.outputs, form.encoded)}
-                    for result in (expected, actual)
-                ]
-                found += compare_outputs(loose[0], loose[1], tolerance, against)
-                found.append(compare_decoded(list(expected.decoded), list(actual.decoded), tolerance, against))
-                self.comparisons += found
-            self._raise_if_not_ok(self.comparisons, "departs from the reference")
-
-    def _compare_batch(self, task: Task, forms: Mapping[str, Form], results: Mapping[str, HandlerResult]) -> None:
+            found = [
+                comparison
+                for name, form in forms.items()
+                if name != "batch"
+                for comparison in against_reference(name, task, form, reference.results[name], results[name], tolerance)
+            ]
+            self._keep(found, "departs from the reference")
         with self.staged(Stage.BATCH):
-            tolerance = tolerance_of(self.job.case.hardware, results["batch"].precision)
+            form, result = forms["batch"], results["batch"]
+            found = against_reference("batch", task, form, reference.results["batch"], result, tolerance)
             alone = [task.rows(results[name].outputs, forms[name].encoded)[0] for name in ("unpadded", "other")]
-            together = task.rows(results["batch"].outputs, forms["batch"].encoded)
-            found = compare_rows(alone, together, tolerance, "alone, in a batch of two")
-            self.comparisons += found
-            self._raise_if_not_ok(found, "depends on what else is in the batch")
+            together = task.rows(result.outputs, form.encoded)
+            found += compare_rows(alone, together, tolerance, "alone, in a batch of two")
+            self._keep(found, "of a batch of two departs from the reference, or from each input alone")
 
-    @staticmethod
-    def _raise_if_not_ok(comparisons: Sequence[Comparison], words: str) -> None:
+    def _keep(self, comparisons: Sequence[Comparison], words: str) -> None:
+        """Put comparisons on record.
+
+        Raises:
+            Fault: one of them is not ok.
+        """
+        self.comparisons += comparisons
         wrong = [comparison for comparison in comparisons if not comparison.ok]
         if wrong:
             raise Fault(f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}")

@@ -1,0 +1,72 @@
+"""The built-in hardware and tasks, declared through the hooks that users have; called last, so that a user's declaration of the
+same name replaces one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from .hardware import probes
+from .specs import HardwareSpec, TaskSpec
+
+_ROOM = "pytest_ipfs_accelerate"
+
+
+def _task(module: str, name: str, summary: str, *aliases: str) -> TaskSpec:
+    title = "".join(part.capitalize() for part in name.split("-"))
+    return TaskSpec(name=name, target=f"{_ROOM}.tasks.{module}:{title}", aliases=aliases, summary=summary)
+
+
+def _hardware(name: str, target: str, summary: str) -> HardwareSpec:
+    return HardwareSpec(name=name, target=f"{_ROOM}.hardware.{target}", probe=getattr(probes, name), summary=summary)
+
+
+HARDWARE = {
+    spec.name: spec
+    for spec in (
+        _hardware("cpu", "torch_device:Cpu", "torch eager on the CPU, fp32: the reference"),
+        _hardware("cuda", "torch_device:Cuda", "torch eager on an NVIDIA GPU, fp32"),
+        _hardware("onnxruntime", "onnxruntime:OnnxRuntime", "ONNX Runtime on the CPU, fp32"),
+        _hardware("openvino", "openvino:OpenVino", "OpenVINO on the CPU, f32"),
+        _hardware("apple", "torch_device:Apple", "torch eager on an Apple GPU through MPS, fp32"),
+        _hardware(
+            "qualcomm", "qualcomm:Qualcomm", "Qualcomm's HTP through ONNX Runtime, fp16; a simulator off the device"
+        ),
+    )
+}
+
+TASKS = {
+    spec.name: spec
+    for spec in (
+        _task("text", "fill-mask", "words for the mask token", "masked-lm"),
+        _task("text", "text-classification", "the label of a text", "sentiment-analysis"),
+        _task("text", "token-classification", "the label of each token", "ner"),
+        _task("text", "question-answering", "the span of the context that answers"),
+        _task("text", "multiple-choice", "the continuation that fits"),
+        _task("text", "next-sentence-prediction", "whether the second sentence follows the first"),
+        _task("text", "pretraining", "the heads that the model was pretrained with"),
+        _task("extraction", "feature-extraction", "hidden states", "text-embedding", "embedding"),
+        _task("extraction", "text-encoding", "hidden states of a text encoder"),
+        _task("extraction", "image-feature-extraction", "hidden states of a picture", "image-embedding"),
+        _task("vision", "image-classification", "the labels of a picture"),
+        _task("vision", "masked-image-modeling", "a picture with its masked patches filled in"),
+        _task("audio", "audio-classification", "the labels of a sound"),
+        _task("generation", "text-generation", "a text continued", "summarization", "text2text-generation"),
+        _task(
+            "generation", "automatic-speech-recognition", "what was said", "speech-recognition", "transcription", "asr"
+        ),
+        _task("generation", "image-text-to-text", "a picture and a prompt continued", "image-to-text", "vlm"),
+        _task("generation", "any-to-any", "a chat of text and pictures"),
+    )
+}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_ipfs_hardware() -> Sequence[HardwareSpec]:
+    return list(HARDWARE.values())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_ipfs_tasks() -> Sequence[TaskSpec]:
+    return list(TASKS.values())

@@ -1,0 +1,133 @@
+"""Fixtures for users' own tests, and the host that the matrix runs on."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .matrix import Case
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+WORKERS = "PYTEST_XDIST_WORKER_COUNT"
+
+
+def _plan(config: pytest.Config) -> Plan:
+    # Imported on use: this module is loaded in every run, with the plugin.
+    from .plan import plan_of
+
+    return plan_of(config)
+
+
+def threads() -> int:
+    """Threads of this process: its share of the cores among the workers of xdist."""
+    from .host import share_of_cores
+
+    return share_of_cores(int(os.environ.get(WORKERS, "1")))
+
+
+@pytest.fixture(scope="session")
+def ipfs_host(pytestconfig: pytest.Config) -> Iterator[Any]:
+    """What runs the cases of the matrix: a spawned process, or this one with ``--ipfs-isolate=none``.
+
+    A conftest may override it with any object that has ``run(job) -> Verdict``.
+    """
+    from .host import Host, InProcess
+
+    settings = _plan(pytestconfig).settings
+    host = InProcess() if settings.isolate == "none" else Host(timeouts=settings.timeouts, threads=threads())
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def ipfs_case(request: pytest.FixtureRequest) -> Case:
+    """The case: of the item in the matrix, or one of the selection, over which a test that asks for it is parametrized."""
+    case = getattr(request, "param", None) or getattr(request.node, "case", None)
+    if case is None:
+        pytest.skip("no case is selected: use --ipfs-models, or the marker ipfs_cases")
+    assert isinstance(case, Case)
+    return case
+
+
+@pytest.fixture
+def ipfs_checkpoint(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
+    """The tiny checkpoint of ``ipfs_case``: ``model``, ``processor``, ``config``. Skips where torch or transformers, or a
+    library that the model needs, is missing."""
+    plan = _plan(pytestconfig)
+    if reason := plan.unavailable(ipfs_case._replace(hardware="cpu")):
+        pytest.skip(reason)
+    from .runner import open_checkpoint
+
+    return open_checkpoint(plan.job(ipfs_case, threads()).recipe)
+
+
+@pytest.fixture
+def ipfs_handler(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
+    """The handler of ``ipfs_case``, in this process: natural input in, ``HandlerResult`` out. Skips where the hardware is
+    unavailable; with ``--ipfs-require`` it fails."""
+    plan = _plan(pytestconfig)
+    if reason := plan.unavailable(ipfs_case):
+        if ipfs_case.hardware in plan.require:
+            pytest.fail(f"required and unavailable: {reason}", pytrace=False)
+        pytest.skip(reason)
+    from .runner import open_handler
+
+    return open_handler(plan.job(ipfs_case, threads()))
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """Parametrize a user's test that asks for ``ipfs_case`` (itself or through a fixture) over the selection."""
+    if "ipfs_case" not in metafunc.fixturenames:
+        return
+    from .nodes import marks_of
+
+    plan = _plan(metafunc.config)
+    marker = metafunc.definition.get_closest_marker("ipfs_cases")
+    cases = _marked(plan, marker) if marker else _selected(plan)
+    parameters = [
+        pytest.param(
+            case,
+            id=f"{case.model}-{case.leaf}",
+            marks=[
+                pytest.MarkDecorator(mark, _ispytest=True)
+                for mark in marks_of(case, plan.registry.category(case.model))
+            ],
+        )
+        for case in cases
+    ]
+    metafunc.parametrize("ipfs_case", parameters, indirect=True)
+
+
+def _selected(plan: Plan) -> list[Case]:
+    return [case for cases in plan.selected.values() for case in cases] if plan.settings.models else []
+
+
+def _marked(plan: Plan, marker: pytest.Mark) -> list[Case]:
+    """The selection of ``@pytest.mark.ipfs_cases(models=…, tasks=…, hardware=…)``, in the words of the options.
+
+    Raises:
+        pytest.UsageError: the marker has another argument, or a word names nothing.
+    """
+    unknown = sorted(set(marker.kwargs) - {"models", "tasks", "hardware"})
+    if unknown or marker.args:
+        raise pytest.UsageError(f"ipfs_cases takes models, tasks and hardware by keyword, not {unknown or marker.args}")
+    return plan.marked_cases(**marker.kwargs)
+
+
+def reproduce(config: pytest.Config, case: Case) -> str:
+    """The command that runs a case again, with the options that its meaning depends on."""
+    settings = _plan(config).settings
+    options = [
+        f"--ipfs-{name}={path}"
+        for name, path in (("registry", settings.registry), ("pipeline-map", settings.pipeline_map))
+        if path is not None
+    ]
+    if "timeout" in settings.sources:
+        options.append("--ipfs-timeout=" + ",".join(f"{stage}={limit:g}" for stage, limit in settings.timeouts.items()))
+    return shlex.join(["pytest", case.nodeid, *options])

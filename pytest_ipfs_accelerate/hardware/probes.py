@@ -1,0 +1,104 @@
+"""Whether a hardware can run here, found in about a millisecond: files, ``find_spec`` and ctypes, never a runtime."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..specs import Availability
+from ..verdict import Implementation
+
+PACKAGE = "pytest-ipfs-accelerate"
+
+
+def missing(*modules: str, extra: str = "") -> str:
+    """Why these modules cannot be imported, and what to install; empty when they can."""
+    absent = [module for module in modules if find_spec(module) is None]
+    if not absent:
+        return ""
+    names = " and ".join(module.replace("_", "-") for module in absent)
+    wanted = f"{PACKAGE}[{extra}]" if extra else PACKAGE
+    return f"{names} {'is' if len(absent) == 1 else 'are'} not installed: pip install '{wanted}'"
+
+
+def _unless(reason: str, device: str) -> Availability:
+    return Availability(available=not reason, reason=reason, device="" if reason else device)
+
+
+def cpu() -> Availability:
+    return _unless(missing("torch", "transformers"), platform.machine())
+
+
+def onnxruntime() -> Availability:
+    return _unless(missing("torch", "transformers", "onnxscript", "onnxruntime"), "CPU")
+
+
+def openvino() -> Availability:
+    return _unless(missing("torch", "transformers", "onnxscript", "openvino"), "CPU")
+
+
+def cuda() -> Availability:
+    if reason := missing("torch", "transformers"):
+        return _unless(reason, "")
+    if (built := version("torch")).endswith("+cpu"):
+        return _unless(f"torch {built} is built without CUDA", "")
+    try:
+        devices = nvidia_gpus()
+    except OSError as error:
+        return _unless(f"no NVIDIA driver: {error}", "")
+    return _unless("" if devices else "the NVIDIA driver sees no GPU", ", ".join(devices))
+
+
+def nvidia_gpus() -> list[str]:
+    """Names of the GPUs that the driver sees, asked of NVML: ``cuInit`` would leave state that a later fork inherits.
+
+    Raises:
+        OSError: there is no driver library.
+    """
+    nvml = ctypes.CDLL("libnvidia-ml.so.1" if sys.platform != "win32" else "nvml.dll")
+    if nvml.nvmlInit_v2():
+        return []
+    try:
+        count = ctypes.c_uint()
+        if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+            return []
+        return [_nvidia_name(nvml, index) for index in range(count.value)]
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _nvidia_name(nvml: ctypes.CDLL, index: int) -> str:
+    handle, name = ctypes.c_void_p(), ctypes.create_string_buffer(96)
+    if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) or nvml.nvmlDeviceGetName(handle, name, 96):
+        return f"GPU {index}"
+    return name.value.decode()
+
+
+def apple() -> Availability:
+    if reason := missing("torch", "transformers"):
+        return _unless(reason, "")
+    if sys.platform != "darwin" or platform.machine() != "arm64":
+        return _unless(f"no Apple GPU: this is {platform.system()} on {platform.machine()}", "")
+    return _unless("", "Apple GPU (MPS)")
+
+
+def qualcomm() -> Availability:
+    reason = missing("torch", "transformers", "onnxscript", "onnxruntime")
+    reason = reason or missing("onnxruntime_qnn", extra="qualcomm")
+    if reason:
+        return _unless(reason, "")
+    if Path("/sys/devices/soc0/soc_id").exists() or platform.machine() == "ARM64":
+        return Availability(available=True, device="Hexagon HTP")
+    return Availability(available=True, device="Hexagon HTP simulator", implementation=Implementation.SIMULATOR)
+
+
+def library_version(name: str) -> str:
+    """The installed version of a distribution, or an empty string."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

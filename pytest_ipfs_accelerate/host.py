@@ -1,0 +1,222 @@
+"""The spawned process that runs cases, seen from pytest: deadline, crash, memory.
+
+Native code can hang with the interpreter lock held or take its process down, so it never runs in pytest's own. The host is
+spawned, never forked; it lives in a process group of its own, takes one case after another over a pipe, says which stage it
+enters, and is killed as a group when a stage takes too long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import msgspec
+
+from .settings import STAGE_SECONDS
+from .specs import Job
+from .verdict import Outcome, Stage, Verdict
+from .wire import read_frame, write_frame
+
+RUNNER = "pytest_ipfs_accelerate.runner:run_case"
+TAIL = 4000
+"""Characters of the host's own output that join the verdict of a crash."""
+
+
+class CaseHost(Protocol):
+    """Something that runs cases."""
+
+    def run(self, job: Job) -> Verdict: ...
+
+    def close(self) -> None: ...
+
+
+class InProcess:
+    """Runs cases here, for a debugger: a crash or a hang is pytest's own."""
+
+    def __init__(self, target: str = RUNNER) -> None:
+        self.target = target
+
+    def run(self, job: Job) -> Verdict:
+        module, _, name = self.target.partition(":")
+        verdict: Verdict = getattr(import_module(module), name)(job, lambda stage: None)
+        return verdict
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Host:
+    """Runs cases in a spawned process, a fresh one after each that died.
+
+    ``target`` is the import path of the function that runs a case, ``(job, enter) -> Verdict``; ``timeouts`` are seconds by
+    stage, 0 for no limit.
+    """
+
+    def __init__(
+        self, *, timeouts: Mapping[Stage, float] = STAGE_SECONDS, threads: int = 1, target: str = RUNNER
+    ) -> None:
+        self.timeouts = timeouts
+        self.threads = threads
+        self.target = target
+        self._process: subprocess.Popen[bytes] | None = None
+        self._events: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        self._log: IO[bytes] | None = None
+
+    def run(self, job: Job) -> Verdict:
+        """The verdict of one case, however it ends."""
+        process = self._started()
+        kills = oom_kills()
+        stage = Stage.BUILD
+        try:
+            self._send(process, job)
+            while True:
+                kind, content = self._next(stage)
+                if kind == "verdict":
+                    return msgspec.convert(content, Verdict)
+                stage = Stage(content)
+        except TimeoutError:
+            self.close()
+            return self._ended(job, Outcome.TIMED_OUT, stage, f"no answer within {self.timeouts[stage]:g} s; killed")
+        except (EOFError, BrokenPipeError):
+            return self._crashed(job, stage, process, kills)
+        except BaseException:
+            # Ctrl-C, or pytest being torn down: nothing may be left running.
+            self.close()
+            raise
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            # A file, not a pipe: a runtime that writes much must not block on a reader that waits for a verdict.
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.host_main", self.target],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=self._environment(),
+                start_new_session=True,
+            )
+            self._events = queue.SimpleQueue()
+            arguments = (self._process.stdout, self._events)
+            threading.Thread(target=_forward, args=arguments, daemon=True).start()
+        return self._process
+
+    def _environment(self) -> dict[str, str]:
+        """Ours, with the same import path, no network, and no more threads than our share of the cores."""
+        threads = str(self.threads)
+        pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        return {
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_VERBOSITY": "error",
+            "TOKENIZERS_PARALLELISM": "false",
+            **os.environ,
+            **dict.fromkeys(pools, threads),
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        }
+
+    def _send(self, process: subprocess.Popen[bytes], job: Job) -> None:
+        assert process.stdin is not None
+        write_frame(process.stdin, job)
+
+    def _next(self, stage: Stage) -> tuple[str, Any]:
+        seconds = self.timeouts[stage] or None
+        try:
+            event = self._events.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError from None
+        if event is None:
+            raise EOFError
+        return event
+
+    def _crashed(self, job: Job, stage: Stage, process: subprocess.Popen[bytes], kills: int) -> Verdict:
+        code = process.wait()
+        reason = describe_exit(code, out_of_memory=oom_kills() > kills)
+        output = self._output()
+        self.close()
+        return self._ended(job, Outcome.CRASHED, stage, reason, output)
+
+    def _output(self) -> str:
+        """The end of what the host wrote to its standard output and error."""
+        if self._log is None:
+            return ""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - TAIL))
+        return self._log.read().decode(errors="replace")
+
+    @staticmethod
+    def _ended(job: Job, outcome: Outcome, stage: Stage, reason: str, detail: str = "") -> Verdict:
+        case = job.case
+        return Verdict(
+            model=case.model,
+            task=case.task,
+            hardware=case.hardware,
+            outcome=outcome,
+            stage=stage,
+            reason=f"in stage {stage}: {reason}",
+            detail=detail,
+        )
+
+    def close(self) -> None:
+        """Kill the process and everything that it started."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    if pipe is not None:
+                        pipe.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+def _forward(stream: IO[bytes], events: queue.SimpleQueue[tuple[str, Any] | None]) -> None:
+    """Put every frame of a stream into a queue, and ``None`` at its end: a queue can be waited for with a deadline
+    everywhere, a pipe cannot."""
+    with contextlib.suppress(EOFError, ValueError, OSError):
+        while True:
+            events.put(read_frame(stream))
+    events.put(None)
+
+
+def describe_exit(code: int, *, out_of_memory: bool) -> str:
+    """What an exit status says of a process that was not asked to end."""
+    if code >= 0:
+        return f"the process ended with exit status {code}"
+    name = signal.Signals(-code).name
+    if -code != signal.SIGKILL:
+        return f"the process was ended by {name}"
+    if out_of_memory:
+        return f"the process was ended by {name}: the kernel killed it, out of memory"
+    return f"the process was ended by {name}, from outside (the kernel counted no out-of-memory kill)"
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for memory: in this control group where it is counted, else on the machine;
+    0 where neither is known."""
+    for path, key in (("/sys/fs/cgroup/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
+        with contextlib.suppress(OSError):
+            for line in Path(path).read_text().splitlines():
+                name, _, number = line.partition(" ")
+                if name == key:
+                    return int(number)
+    return 0
+
+
+def share_of_cores(processes: int) -> int:
+    """Threads for one of ``processes`` that share the cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // max(1, processes))

@@ -1,0 +1,58 @@
+"""The host process: takes jobs from its standard input, runs them, and answers on what was its standard output."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from importlib import import_module
+
+from .specs import Job
+from .verdict import Outcome, Stage, Verdict
+from .wire import read_frame, write_frame
+
+
+def serve(target: str) -> None:
+    """Run every job of standard input with the function at an import path, until the input ends."""
+    jobs = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    # Whatever prints from here on goes where the parent keeps it, never between the frames.
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    faulthandler.enable()
+    while True:
+        try:
+            job = read_frame(jobs, Job)
+        except EOFError:
+            return
+        stage = Stage.BUILD
+
+        def enter(entered: Stage) -> None:
+            nonlocal stage
+            stage = entered
+            write_frame(answers, ("stage", entered))
+
+        try:
+            module, _, name = target.partition(":")
+            verdict = getattr(import_module(module), name)(job, enter)
+        except Exception as error:
+            # The one boundary where anything becomes a verdict: a runner that cannot even be imported, or lets one through.
+            verdict = _raised(job, stage, error)
+        write_frame(answers, ("verdict", verdict))
+
+
+def _raised(job: Job, stage: Stage, error: Exception) -> Verdict:
+    return Verdict(
+        model=job.case.model,
+        task=job.case.task,
+        hardware=job.case.hardware,
+        outcome=Outcome.FAILED,
+        stage=stage,
+        reason=f"{type(error).__name__}: {error}",
+        detail="".join(traceback.format_exception(error)),
+    )
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,152 @@
+"""The collection tree: one virtual suite, one virtual module a model type, one item a case.
+
+The modules are real :class:`pytest.Module` objects and the items real :class:`pytest.Function` objects, so that fixtures of
+every scope, autouse ones among them, work on them as on anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import suite
+from .matrix import ROOT, Case, mark_name
+from .plan import plan_of
+from .verdict import Outcome, Stage, Verdict
+
+if TYPE_CHECKING:
+    from .host import CaseHost
+
+SUITE_CASES = pytest.StashKey[dict[str, list[Case]]]()
+"""The cases of the matrix that this run collects, by model type."""
+
+
+@cache
+def _mark(name: str) -> pytest.Mark:
+    mark: pytest.Mark = getattr(pytest.mark, name).mark
+    return mark
+
+
+def marks_of(case: Case, category: str) -> list[pytest.Mark]:
+    """The marks of a case: ``ipfs``, hardware, category, task, and ``ipfs_case(model, task, hardware)``."""
+    names = ("ipfs", case.hardware, category, mark_name(case.task))
+    return [*map(_mark, names), pytest.mark.ipfs_case(model=case.model, task=case.task, hardware=case.hardware).mark]
+
+
+class CaseFailed(Exception):
+    """A case whose verdict is not ok; the verdict says all."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+class CaseItem(pytest.Function):
+    """One case."""
+
+    case: Case
+    verdict: Verdict | None = None
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        # The line must be a number: Node.warn asserts it.
+        return self.path, 0, f"{self.parent.name}::{self.name}" if self.parent else self.name
+
+    def setup(self) -> None:
+        plan = plan_of(self.config)
+        if reason := plan.unavailable(self.case):
+            implementation = plan.availability(self.case.hardware).implementation
+            verdict = self.decided(Outcome.UNAVAILABLE, reason, implementation=implementation)
+            if self.case.hardware in plan.require:
+                raise CaseFailed(verdict)
+            pytest.skip(reason)
+        super().setup()
+
+    def decided(self, outcome: Outcome, reason: str, **more: Any) -> Verdict:
+        """A verdict that was reached without the host, put on record."""
+        verdict = Verdict(
+            model=self.case.model,
+            task=self.case.task,
+            hardware=self.case.hardware,
+            outcome=outcome,
+            stage=Stage.SELECT,
+            reason=reason,
+            **more,
+        )
+        self.record(verdict)
+        return verdict
+
+    def record(self, verdict: Verdict) -> None:
+        """Put the verdict where reports, JUnit files and xdist carry it."""
+        from .reports.carry import properties_of
+
+        self.verdict = verdict
+        self.user_properties += properties_of(verdict)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        from .reports.failure import failure_text
+
+        if isinstance(excinfo.value, CaseFailed):
+            full = self.config.getoption("verbose") >= 2 or self.config.getoption("fulltrace")
+            return failure_text(excinfo.value.verdict, full=full)
+        return super().repr_failure(excinfo)  # pytest.Function takes its style from the options
+
+    def run_on(self, host: CaseHost) -> None:
+        """Run the case and put its verdict on record.
+
+        Raises:
+            CaseFailed: the verdict is not ok.
+        """
+        from .fixtures import reproduce, threads
+
+        verdict = host.run(plan_of(self.config).job(self.case, threads()))
+        verdict = replace(verdict, reproduce=reproduce(self.config, self.case))
+        self.record(verdict)
+        if not verdict.ok:
+            raise CaseFailed(verdict)
+
+
+class ModelModule(pytest.Module):
+    """A virtual module: fixtures of module scope live once a model type."""
+
+    cases: list[Case]
+
+    def _getobj(self) -> ModuleType:
+        return suite
+
+    def collect(self) -> Iterable[CaseItem]:
+        parent, function = self.parent, self.obj.test_case
+        assert isinstance(parent, Suite)
+        category = plan_of(self.config).registry.category(self.path.name)
+        for case in self.cases:
+            item = CaseItem.from_parent(self, name=case.leaf, callobj=function, fixtureinfo=parent.fixtureinfo)
+            # The same function under the same parents: one closure of fixtures serves every item.
+            parent.fixtureinfo = parent.fixtureinfo or item._fixtureinfo
+            item.case = case
+            marks = marks_of(case, category)
+            item.own_markers += marks
+            item.keywords.update((mark.name, mark) for mark in marks)
+            yield item
+
+
+class Suite(pytest.Collector):
+    """The root of the matrix; it has no file."""
+
+    fixtureinfo: Any = None
+
+    def collect(self) -> Iterable[ModelModule]:
+        for model, cases in self.config.stash[SUITE_CASES].items():
+            module = ModelModule.from_parent(self, name=model, path=self.path / model, nodeid=f"{ROOT}/{model}")
+            module.cases = cases
+            yield module
+
+
+def suite_of(session: pytest.Session) -> Suite:
+    """The collector of the matrix under a session."""
+    suite_node: Suite = Suite.from_parent(session, name=ROOT, nodeid=ROOT, path=session.config.rootpath / ROOT)
+    return suite_node

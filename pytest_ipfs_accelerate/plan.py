@@ -1,0 +1,185 @@
+"""What will run: the settings, the registry and what plugins declare, joined into the selected cases.
+
+Nothing here asks what this machine has: every process of a run must select the same cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TypeVar
+
+import pytest
+
+from . import builtin
+from .matrix import Case, UnknownName, absent_members, choose, mark_name
+from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
+from .settings import Settings, read_settings, split
+from .specs import Availability, HardwareSpec, Job, TaskSpec
+from .words import nearest
+
+PLAN = pytest.StashKey["Plan"]()
+
+
+def plan_of(config: pytest.Config) -> Plan:
+    """The plan of a run, made when it is first asked for."""
+    if PLAN not in config.stash:
+        if not config.pluginmanager.has_plugin(builtin.__name__):
+            config.pluginmanager.register(builtin, builtin.__name__)
+        plan = config.stash[PLAN] = Plan(config)
+        register_marks(config, plan)
+    return config.stash[PLAN]
+
+
+class Plan:
+    """The selected cases of a run, and how each becomes a job.
+
+    Raises:
+        pytest.UsageError: an option, file or declaration that is not usable.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings: Settings = read_settings(config)
+        self.hardware: dict[str, HardwareSpec] = declared(config.hook.pytest_ipfs_hardware(config=config))
+        self.tasks: dict[str, TaskSpec] = declared(config.hook.pytest_ipfs_tasks(config=config))
+        self.aliases = {alias: spec.name for spec in self.tasks.values() for alias in spec.aliases}
+        self._availability: dict[str, Availability] = {}
+        for name in self.hardware:
+            if not name.isidentifier() or name != name.lower():
+                raise pytest.UsageError(f"pytest_ipfs_hardware: {name!r} is not a lower-case identifier")
+        self.require = self._choose("require", self.settings.require, self.hardware) if self.settings.require else []
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The shipped rows, the user's, those of plugins, narrowed to the pipeline map where there is one."""
+        rows = {}
+        for found in reversed(self.config.hook.pytest_ipfs_models(config=self.config)):
+            rows.update(found)
+        registry = load_registry(self.settings.registry, rows)
+        if self.settings.pipeline_map is not None:
+            registry.narrow(read_pipeline_map(self.settings.pipeline_map, registry, self.aliases))
+        return registry
+
+    @property
+    def sets(self) -> Mapping[str, tuple[str, ...]]:
+        return {**self.registry.sets, **self.settings.sets}
+
+    @property
+    def absent(self) -> dict[str, list[str]]:
+        """By named set of the selection: its members that the registry has no row for."""
+        return absent_members(self.settings.models or (), self.registry, self.sets)
+
+    @cached_property
+    def selected(self) -> dict[str, list[Case]]:
+        """The selected cases by model type; all of them where nothing was selected."""
+        models = self._choose("models", self.settings.models or ("*",), self.registry, sets=self.sets)
+        return self.cases(models)
+
+    def cases(self, models: Iterable[str]) -> dict[str, list[Case]]:
+        """The cases of these model types under the other settings."""
+        settings = self.settings
+        hardware = self._choose("hardware", settings.hardware, self.hardware)
+        tasks = set(self._choose("tasks", settings.tasks, self.all_tasks(), aliases=self.aliases))
+        categories = set(self._choose("category", settings.category, CATEGORIES))
+        cases = [
+            Case(model, task, name)
+            for model in models
+            if self.registry.category(model) in categories
+            for task in self.registry.tasks(model)
+            if task in tasks
+            for name in hardware
+        ]
+        self.config.hook.pytest_ipfs_modify_cases(config=self.config, cases=cases)
+        by_model: dict[str, list[Case]] = {}
+        for case in cases:
+            by_model.setdefault(case.model, []).append(case)
+        return by_model
+
+    def marked_cases(self, models: str = "*", tasks: str = "", hardware: str = "") -> list[Case]:
+        """The cases of a marker ``ipfs_cases``, in the words of the options; what it leaves out is as the options say."""
+        chosen = self._choose("models", split(models), self.registry, sets=self.sets)
+        cases = [case for some in self.cases(chosen).values() for case in some]
+        kept_tasks = self._choose("tasks", split(tasks), self.all_tasks(), aliases=self.aliases)
+        kept_hardware = self._choose("hardware", split(hardware), self.hardware)
+        return [case for case in cases if case.task in kept_tasks and case.hardware in kept_hardware]
+
+    def all_tasks(self) -> Iterable[str]:
+        """Every task that is declared or stands in the registry."""
+        # A registry of the user's may name a task before anyone declares it: the case will say so.
+        return dict.fromkeys([*self.tasks, *(task for model in self.registry for task in self.registry.tasks(model))])
+
+    def _choose(
+        self,
+        name: str,
+        words: tuple[str, ...],
+        names: Iterable[str],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        sets: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> list[str]:
+        if not words:
+            return list(names)
+        try:
+            return choose(words, names, aliases=aliases, sets=sets)
+        except UnknownName as unknown:
+            source = self.settings.sources.get(name, f"--ipfs-{name}")
+            kind = {"models": "model type", "tasks": "task", "category": "category"}.get(name, "hardware")
+            raise pytest.UsageError(
+                f"{source}: no {kind} {unknown.word!r}{nearest(unknown.word, unknown.known)}"
+            ) from None
+
+    def availability(self, hardware: str) -> Availability:
+        """Whether a hardware can run here; probed once."""
+        if hardware not in self._availability:
+            self._availability[hardware] = self.hardware[hardware].probe()
+        return self._availability[hardware]
+
+    def unavailable(self, case: Case) -> str:
+        """Why a case cannot run here: the hardware, or a library that its model needs; empty when it can."""
+        availability = self.availability(case.hardware)
+        if not availability.available:
+            return f"{case.hardware}: {availability.reason}"
+        lacking = [name for name in self.registry.row(case.model).needs if find_spec(name) is None]
+        return f"{case.model} needs {', '.join(lacking)}, not installed here" if lacking else ""
+
+    def job(self, case: Case, threads: int) -> Job:
+        """What the host needs to run a case.
+
+        Raises:
+            pytest.UsageError: nobody declared the task, or its row is not valid.
+        """
+        if case.task not in self.tasks:
+            raise pytest.UsageError(
+                f"{case.nodeid}: nobody declares the task {case.task!r}{nearest(case.task, self.tasks)}"
+            )
+        return Job(
+            case=case,
+            recipe=self.registry.recipe(case.model, case.task),
+            hardware=self.hardware[case.hardware].target,
+            task=self.tasks[case.task].target,
+            threads=threads,
+        )
+
+
+Spec = TypeVar("Spec", HardwareSpec, TaskSpec)
+
+
+def declared(found: Sequence[Sequence[Spec]]) -> dict[str, Spec]:
+    """Declarations by name, the later in the place of the earlier: pluggy calls the last registered first."""
+    return {spec.name: spec for specs in reversed(found) for spec in specs}
+
+
+def register_marks(config: pytest.Config, plan: Plan) -> None:
+    """Register every mark that an item can carry, for ``--strict-markers`` and ``--markers``."""
+    lines = {
+        "ipfs": "a case of the matrix",
+        "ipfs_case(model, task, hardware)": "which case of the matrix this is",
+        "ipfs_cases(models, tasks, hardware)": "the cases over which this test is parametrized, in the words of the options",
+    }
+    lines |= {name: f"runs on {name}: {spec.summary}" for name, spec in plan.hardware.items()}
+    lines |= {name: f"a model type of the category {name}" for name in CATEGORIES}
+    lines |= {mark_name(name): f"the task {name}" for name in plan.all_tasks()}
+    for mark, meaning in lines.items():
+        config.addinivalue_line("markers", f"{mark}: {meaning}")

@@ -1,0 +1,34 @@
+"""The text of a case that failed: short, with the numbers, and how to see it again."""
+
+from __future__ import annotations
+
+from ..verdict import Comparison, Verdict
+
+SHOWN = 6
+"""Failing comparisons that are printed; the rest is counted and in the JSON file."""
+
+
+def failure_text(verdict: Verdict, *, full: bool) -> str:
+    """What pytest prints for a case that failed; ``full`` adds the traceback or output that the verdict holds."""
+    lines = [f"{verdict.outcome} in stage {verdict.stage}: {verdict.model}, {verdict.task}, on {verdict.hardware}", ""]
+    lines += [f"    {line}" for line in verdict.reason.splitlines()]
+    lines += _comparisons([comparison for comparison in verdict.comparisons if not comparison.ok])
+    where = ", ".join(part for part in (verdict.device, verdict.precision, verdict.implementation or "") if part)
+    if where:
+        lines += ["", f"    ran on:    {where}"]
+    if verdict.versions:
+        lines.append("    versions:  " + ", ".join(f"{name} {number}" for name, number in verdict.versions.items()))
+    if verdict.reproduce:
+        lines.append(f"    again:     {verdict.reproduce}")
+    if verdict.detail:
+        lines += ["", verdict.detail.rstrip()] if full else ["    more:      -vv shows the traceback or output"]
+    return "\n".join(lines)
+
+
+def _comparisons(failing: list[Comparison]) -> list[str]:
+    if not failing:
+        return []
+    lines = ["", *(f"    {comparison}" for comparison in failing[:SHOWN])]
+    if len(failing) > SHOWN:
+        lines.append(f"    and {len(failing) - SHOWN} more (--ipfs-json has them all)")
+    return lines

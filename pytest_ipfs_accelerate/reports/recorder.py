@@ -1,0 +1,77 @@
+"""Gathers the verdicts of a run and tells the user: header, matrix and JSON file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ..nodes import SUITE_CASES
+from ..plan import plan_of
+from .json_report import check_writable, write_report
+from .tally import Tally
+from .terminal import header_lines, matrix_lines, note_lines
+
+DESELECTED = "ipfs_deselected"
+"""Key under which a worker of xdist tells the controller what it deselected."""
+
+
+def record(config: pytest.Config) -> None:
+    """Register what gathers the verdicts: the recorder, or in a worker of xdist the part that only a worker sees.
+
+    Raises:
+        pytest.UsageError: the file of ``--ipfs-json`` cannot be written.
+    """
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(WorkerRecorder(config), "ipfs_recorder")
+    elif not config.option.collectonly:
+        config.pluginmanager.register(Recorder(config), "ipfs_recorder")
+
+
+class Recorder:
+    """The only process of a run, or the controller of xdist."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.plan = plan_of(config)
+        self.cases = config.stash.get(SUITE_CASES, {})
+        self.tally = Tally({case.nodeid: case for cases in self.cases.values() for case in cases})
+        if (path := self.plan.settings.json) is not None:
+            check_writable(path, self.plan.settings.sources["json"])
+
+    def pytest_report_header(self) -> list[str]:
+        return header_lines(self.plan, self.cases) if self.cases else []
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.tally.deselected.update(item.nodeid for item in items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.tally.deselected.update(getattr(node, "workeroutput", {}).get(DESELECTED, ()))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.tally.add(report)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if (path := self.plan.settings.json) is not None:
+            write_report(path, self.tally, int(exitstatus))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.tally.verdicts:
+            return
+        terminalreporter.section("ipfs: tasks passed of tasks run")
+        for line in [*matrix_lines(self.tally), "", *note_lines(self.tally)]:
+            terminalreporter.line(line)
+        if (path := self.plan.settings.json) is not None:
+            terminalreporter.line(f"every verdict: {path}")
+
+
+class WorkerRecorder:
+    """A worker of xdist: only it sees what is deselected."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.output.setdefault(DESELECTED, []).extend(item.nodeid for item in items)

@@ -1,0 +1,67 @@
+"""Every verdict of a run, gathered where the reports arrive: in the only process, or in the controller of xdist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from ..matrix import Case
+from ..verdict import Outcome, Stage, Verdict
+from .carry import is_case, verdict_of
+
+TALLY = pytest.StashKey["Tally"]()
+
+
+@dataclass
+class Tally:
+    """``planned`` cases by node id, the ``verdicts`` that came, and the ``deselected`` node ids."""
+
+    planned: dict[str, Case] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    deselected: set[str] = field(default_factory=set)
+
+    def add(self, report: pytest.TestReport) -> None:
+        """Take the verdict of a report. A case that failed without one (its worker died, a fixture of the user's raised)
+        still ends in one."""
+        if not is_case(report.nodeid):
+            return
+        verdict = verdict_of(report)
+        if verdict is None and report.failed and report.nodeid not in self.verdicts:
+            verdict = self._lost(report)
+        if verdict is not None:
+            self.verdicts[report.nodeid] = verdict
+
+    def _lost(self, report: pytest.TestReport) -> Verdict:
+        case = self.planned.get(report.nodeid) or case_of(report.nodeid)
+        died = report.when not in ("setup", "call", "teardown")
+        return Verdict(
+            model=case.model,
+            task=case.task,
+            hardware=case.hardware,
+            outcome=Outcome.CRASHED if died else Outcome.FAILED,
+            stage=Stage.SELECT,
+            reason=_last_line(report.longreprtext) if died else f"{report.when}: {_last_line(report.longreprtext)}",
+            detail=report.longreprtext,
+        )
+
+    @property
+    def not_run(self) -> dict[str, str]:
+        """Why each planned case has no verdict, by node id."""
+        return {
+            nodeid: "deselected" if nodeid in self.deselected else "not reached"
+            for nodeid in self.planned
+            if nodeid not in self.verdicts
+        }
+
+
+def case_of(nodeid: str) -> Case:
+    """The case that a node id names."""
+    path, _, leaf = nodeid.partition("::")
+    task, _, hardware = leaf.rpartition("-")
+    return Case(path.partition("/")[2], task, hardware)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no reason was given"

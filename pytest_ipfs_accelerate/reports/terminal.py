@@ -1,0 +1,97 @@
+"""What the user sees at the end: model types by hardware, tasks passed of tasks run, and each reason once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from ..matrix import Case
+from ..plan import Plan
+from ..verdict import Implementation, Outcome, Verdict
+from ..words import plural
+from .tally import Tally
+
+RAN = (Outcome.PASSED, Outcome.FAILED, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.KNOWN, Outcome.FIXED)
+
+
+def table(rows: list[list[str]]) -> list[str]:
+    """Rows of cells as aligned lines, the first one the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+def matrix_lines(tally: Tally) -> list[str]:
+    """The matrix: a row a model type, a column a hardware, ``passed/run`` in each cell, ``-`` where nothing ran."""
+    verdicts = tally.verdicts.values()
+    models = list(dict.fromkeys(verdict.model for verdict in verdicts))
+    hardware = list(dict.fromkeys(verdict.hardware for verdict in verdicts))
+    cells: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        cells.setdefault((verdict.model, verdict.hardware), []).append(verdict)
+    rows = [["model", *hardware]]
+    rows += [[model, *(_cell(cells.get((model, name), [])) for name in hardware)] for model in models]
+    if len(models) > 1:
+        rows.append(["total", *(_cell([v for v in verdicts if v.hardware == name]) for name in hardware)])
+    return table(rows)
+
+
+def _cell(verdicts: list[Verdict]) -> str:
+    ran = [verdict for verdict in verdicts if verdict.outcome in RAN]
+    if not ran:
+        return "-"
+    return f"{sum(verdict.outcome is Outcome.PASSED for verdict in ran)}/{len(ran)}"
+
+
+def note_lines(tally: Tally) -> list[str]:
+    """What a reader of the matrix must know: outcomes other than a pass, what was not real, and what did not run."""
+    verdicts = list(tally.verdicts.values())
+    lines = []
+    outcomes = Counter(v.outcome for v in verdicts if v.outcome not in (Outcome.PASSED, Outcome.UNAVAILABLE))
+    lines += [f"{outcome}: {plural(count, 'case')}" for outcome, count in outcomes.items()]
+    unreal = Counter(
+        (v.hardware, v.implementation)
+        for v in verdicts
+        if v.outcome in RAN and v.implementation not in (None, Implementation.REAL)
+    )
+    lines += [f"{name}: {kind}, not the real device ({plural(n, 'case')})" for (name, kind), n in unreal.items()]
+    reasons = Counter(v.reason for v in verdicts if v.outcome is Outcome.UNAVAILABLE)
+    lines += [f"unavailable, {plural(count, 'case')}: {reason}" for reason, count in reasons.items()]
+    missing = Counter(tally.not_run.values())
+    lines += [f"{reason}: {plural(count, 'case')}" for reason, count in missing.items()]
+    return lines
+
+
+def header_lines(plan: Plan, cases: Mapping[str, list[Case]]) -> list[str]:
+    """What pytest prints above the run."""
+    count = sum(map(len, cases.values()))
+    hardware = list(dict.fromkeys(case.hardware for some in cases.values() for case in some))
+    lines = [
+        f"ipfs: {plural(count, 'case')} of {plural(len(cases), 'model type')} on {', '.join(hardware) or 'nothing'}"
+    ]
+    return lines + absent_lines(plan)
+
+
+def absent_lines(plan: Plan) -> list[str]:
+    """The members of named sets that the registry has no row for, so that they do not vanish."""
+    return [
+        f"ipfs: @{name} also names {', '.join(models)}: no row in the registry" for name, models in plan.absent.items()
+    ]
+
+
+def listing(plan: Plan) -> Iterable[str]:
+    """The selected cases as a table, for ``--ipfs-list``: nothing is run or imported."""
+    rows = [["model", "category", "hardware", "available here", "implementation", "tasks"]]
+    for model, cases in plan.selected.items():
+        for name in dict.fromkeys(case.hardware for case in cases):
+            tasks = [case.task for case in cases if case.hardware == name]
+            reason = plan.unavailable(next(case for case in cases if case.hardware == name))
+            found = plan.availability(name)
+            here = f"no: {reason.removeprefix(f'{name}: ')}" if reason else f"yes: {found.device}"
+            kind = "-" if reason else found.implementation.value
+            rows.append([model, plan.registry.category(model), name, here, kind, ", ".join(tasks)])
+    yield from table(rows)
+    count = sum(map(len, plan.selected.values()))
+    yield ""
+    yield f"{plural(count, 'case')} of {plural(len(plan.selected), 'model type')}"
+    yield from absent_lines(plan)

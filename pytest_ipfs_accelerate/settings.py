@@ -1,0 +1,238 @@
+"""Option, environment and ini → one frozen :class:`Settings`.
+
+One precedence for all of them: the command line, then the environment (``PYTEST_IPFS_<NAME>``), then the ini file
+(``ipfs_<name>``), then the default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .verdict import Stage
+from .words import nearest
+
+STAGE_SECONDS: Mapping[Stage, float] = {
+    Stage.BUILD: 120,
+    Stage.PROCESS: 60,
+    Stage.REFERENCE: 120,
+    Stage.EXPORT: 600,
+    Stage.LOWER: 300,
+    Stage.RUN: 120,
+    Stage.PARITY: 60,
+    Stage.BATCH: 60,
+}
+"""How long a stage may take before its host is killed: some twenty times the longest measured on the tiny checkpoints, since
+a machine may be slow and a hang is for ever. The first stage of a fresh host also imports torch and transformers."""
+
+ISOLATION = ("process", "none")
+
+
+class Kind(Enum):
+    FLAG = "flag"
+    LIST = "list"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting: ``--ipfs-<name>``, ``PYTEST_IPFS_<NAME>`` and ``ipfs_<name>``."""
+
+    name: str
+    kind: Kind
+    metavar: str
+    help: str
+    ini: bool = True
+
+    @property
+    def flag(self) -> str:
+        return f"--ipfs-{self.name}"
+
+    @property
+    def dest(self) -> str:
+        return f"ipfs_{self.name.replace('-', '_')}"
+
+    @property
+    def variable(self) -> str:
+        return f"PYTEST_{self.dest.upper()}"
+
+
+OPTIONS = (
+    Option("models", Kind.LIST, "TYPE,…", "model types to run: names, globs, @sets, and !name to leave one out"),
+    Option("all", Kind.FLAG, "", "run every model type of the registry"),
+    Option("tasks", Kind.LIST, "TASK,…", "only these tasks: names, old names, globs, !name"),
+    Option("hardware", Kind.LIST, "HW,…", "only this hardware: names, globs, !name"),
+    Option("category", Kind.LIST, "CAT,…", "only these categories: language, vision, audio, multimodal, specialized"),
+    Option(
+        "pipeline-map",
+        Kind.TEXT,
+        "FILE",
+        'a JSON map of model types to tasks, {"bert": ["fill-mask", …]}, first task primary',
+    ),
+    Option("registry", Kind.TEXT, "FILE", "rows of your own, laid over the shipped model_registry.json"),
+    Option("require", Kind.LIST, "HW,…", "hardware that this machine must have: unavailable is a failure, not a skip"),
+    Option(
+        "isolate",
+        Kind.TEXT,
+        "|".join(ISOLATION),
+        "where cases run: in a host process that may die (default), or here, for a debugger",
+    ),
+    Option(
+        "timeout",
+        Kind.TEXT,
+        "SECONDS",
+        "limit for each stage, or for some: export=900,run=30 (0: none; defaults by stage)",
+    ),
+    Option("json", Kind.TEXT, "FILE", "write every verdict to a JSON file"),
+    Option("list", Kind.FLAG, "", "print the selected cases as a table and exit", ini=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0 for
+    no limit; ``sources`` says for each setting where it came from, for error messages."""
+
+    models: tuple[str, ...] | None
+    tasks: tuple[str, ...]
+    hardware: tuple[str, ...]
+    category: tuple[str, ...]
+    pipeline_map: Path | None
+    registry: Path | None
+    require: tuple[str, ...]
+    isolate: str
+    timeouts: Mapping[Stage, float]
+    json: Path | None
+    list: bool
+    sets: Mapping[str, tuple[str, ...]]
+    on_command_line: bool
+    sources: Mapping[str, str]
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option and its ini key."""
+    group = parser.getgroup("ipfs", "Hugging Face models on every hardware (pytest-ipfs-accelerate)")
+    for option in OPTIONS:
+        if option.kind is Kind.FLAG:
+            group.addoption(option.flag, dest=option.dest, action="store_true", default=None, help=option.help)
+        else:
+            group.addoption(option.flag, dest=option.dest, metavar=option.metavar, default=None, help=option.help)
+        if option.ini:
+            form = {Kind.FLAG: "bool", Kind.LIST: "args", Kind.TEXT: "string"}[option.kind]
+            parser.addini(option.dest, f"{option.help} ({option.flag})", type=form, default=None)  # type: ignore[arg-type]
+    parser.addini("ipfs_sets", "named sets of model types, one a line: name = bert, vit", type="linelist", default=[])
+
+
+def split(values: Any) -> tuple[str, ...]:
+    """The words of a comma-separated text, or of several."""
+    texts = [values] if isinstance(values, str) else values
+    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+
+
+def _given(config: pytest.Config, option: Option) -> tuple[Any, str] | None:
+    """What was asked for and where, by precedence; ``None`` where nobody asked."""
+    value = config.getoption(option.dest)
+    if value is not None:
+        return value, option.flag
+    if (text := os.environ.get(option.variable, "")) != "":
+        value = text.lower() not in ("0", "no", "false", "off") if option.kind is Kind.FLAG else text
+        return value, f"environment variable {option.variable}"
+    if option.ini and (value := config.getini(option.dest)) not in (None, [], ""):
+        return value, f"ini key {option.dest}"
+    return None
+
+
+def is_configured(config: pytest.Config) -> bool:
+    """Whether any setting is there."""
+    return any(_given(config, option) is not None for option in OPTIONS)
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """The settings of a run.
+
+    Raises:
+        pytest.UsageError: a value that is none.
+    """
+    found = {option.name: given for option in OPTIONS if (given := _given(config, option)) is not None}
+    sources = {name: source for name, (_, source) in found.items()}
+
+    def words(name: str) -> tuple[str, ...]:
+        return split(found[name][0]) if name in found else ()
+
+    def path(name: str) -> Path | None:
+        # A path of the ini file is relative to it; one of the command line to where the user stands.
+        if name not in found:
+            return None
+        base = config.rootpath if sources[name].startswith("ini") else config.invocation_params.dir
+        return Path(base, found[name][0])
+
+    models = ("*",) if found.get("all", (False, ""))[0] else words("models") or None
+    return Settings(
+        models=models,
+        tasks=words("tasks"),
+        hardware=words("hardware"),
+        category=words("category"),
+        pipeline_map=path("pipeline-map"),
+        registry=path("registry"),
+        require=words("require"),
+        isolate=_isolation(*found.get("isolate", ("process", ""))),
+        timeouts=_timeouts(*found.get("timeout", ("", ""))),
+        json=path("json"),
+        list=bool(found.get("list", (False, ""))[0]),
+        sets=_sets(config.getini("ipfs_sets")),
+        on_command_line=_on_command_line(config),
+        sources=sources,
+    )
+
+
+def _on_command_line(config: pytest.Config) -> bool:
+    """Whether the selection stands in what the user typed, and not in ``addopts``, the ini file or the environment."""
+    typed = [str(argument).partition("=")[0] for argument in config.invocation_params.args]
+    return "--ipfs-models" in typed or "--ipfs-all" in typed
+
+
+def _isolation(value: str, source: str) -> str:
+    if value not in ISOLATION:
+        raise pytest.UsageError(f"{source}: {value!r} is not a way to isolate{nearest(value, ISOLATION)}")
+    return value
+
+
+def _timeouts(text: str, source: str) -> Mapping[Stage, float]:
+    """Seconds by stage, from ``120`` for all of them or ``export=900,run=30`` for some."""
+    timeouts = dict(STAGE_SECONDS)
+    for word in split(text):
+        name, separator, number = word.rpartition("=")
+        seconds = _seconds(number, word, source)
+        if not separator:
+            timeouts = dict.fromkeys(STAGE_SECONDS, seconds)
+        elif name in STAGE_SECONDS:
+            timeouts[Stage(name)] = seconds
+        else:
+            raise pytest.UsageError(f"{source}: {name!r} is not a stage{nearest(name, STAGE_SECONDS)}")
+    return timeouts
+
+
+def _seconds(number: str, word: str, source: str) -> float:
+    try:
+        seconds = float(number)
+    except ValueError:
+        raise pytest.UsageError(f"{source}: {word!r}: {number!r} is not a number of seconds") from None
+    if not 0 <= seconds < float("inf"):
+        raise pytest.UsageError(f"{source}: {word!r}: a limit is zero (none) or a positive number of seconds")
+    return seconds
+
+
+def _sets(lines: list[str]) -> Mapping[str, tuple[str, ...]]:
+    sets = {}
+    for line in lines:
+        name, separator, members = line.partition("=")
+        if not separator or not name.strip() or not split(members):
+            raise pytest.UsageError(f"ini key ipfs_sets: {line!r} is not of the form 'name = bert, vit'")
+        sets[name.strip()] = split(members)
+    return sets

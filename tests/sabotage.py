@@ -1,0 +1,99 @@
+"""Hardware that is broken on purpose, one fault each, by import path. Each fault sits on the backend's side alone: the
+reference never sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime, OnnxRuntimeEndpoint
+from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
+from torch.utils._pytree import tree_map_only
+
+
+def _floats(change: Any) -> Any:
+    return lambda tensor: change(tensor) if tensor.is_floating_point() else tensor
+
+
+class Scaled:
+    """Every number that the runtime gives is 1 % too large."""
+
+    def outputs(self, outputs: Any) -> Any:
+        return tree_map_only(torch.Tensor, _floats(lambda tensor: tensor * 1.01), outputs)
+
+
+class Maskless:
+    """The runtime attends to padding."""
+
+    def inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        masks = {name: torch.ones_like(value) for name, value in inputs.items() if name == "attention_mask"}
+        return {**inputs, **masks}
+
+
+class Constant:
+    """The runtime answers the same number everywhere."""
+
+    def outputs(self, outputs: Any) -> Any:
+        return tree_map_only(torch.Tensor, _floats(lambda tensor: torch.full_like(tensor, 0.25)), outputs)
+
+
+class NotFinite:
+    """The runtime overflows in one place."""
+
+    def outputs(self, outputs: Any) -> Any:
+        def spoil(tensor: torch.Tensor) -> torch.Tensor:
+            tensor = tensor.clone()
+            tensor.flatten()[0] = torch.inf
+            return tensor
+
+        return tree_map_only(torch.Tensor, _floats(spoil), outputs)
+
+
+class Frozen:
+    """The runtime answers every input of a shape as it answered the first one."""
+
+    def outputs(self, outputs: Any) -> Any:
+        seen = self.__dict__.setdefault("seen", {})
+        shapes = tuple(tensor.shape for tensor in torch.utils._pytree.tree_leaves(outputs) if torch.is_tensor(tensor))
+        return seen.setdefault(shapes, outputs)
+
+
+class RowMixing:
+    """In a batch of two the runtime lets the first row leak into the second."""
+
+    def outputs(self, outputs: Any) -> Any:
+        def mix(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor + 0.01 * tensor[:1] if tensor.dim() and tensor.shape[0] == 2 else tensor
+
+        return tree_map_only(torch.Tensor, _floats(mix), outputs)
+
+
+def _broken(fault: type, hardware: type, endpoint: type) -> type:
+    """``hardware`` with ``fault`` between every runner of its endpoint and whoever calls it."""
+
+    class Broken(endpoint):  # type: ignore[misc]
+        def open(self, name: str, component: Any) -> Any:
+            runner = super().open(name, component)
+            applied, plain = fault(), type(runner).__call__
+
+            class BrokenRunner(type(runner)):  # type: ignore[misc]
+                def __call__(self, **kwargs: Any) -> Any:
+                    kwargs = applied.inputs(kwargs) if hasattr(applied, "inputs") else kwargs
+                    outputs = plain(self, **kwargs)
+                    return applied.outputs(outputs) if hasattr(applied, "outputs") else outputs
+
+            runner.__class__ = BrokenRunner
+            return runner
+
+    class BrokenHardware(hardware):  # type: ignore[misc]
+        def lower(self, checkpoint: Any, program: Any) -> Any:
+            return Broken(program, self.threads)
+
+    return BrokenHardware
+
+
+FAULTS = (Scaled, Maskless, Constant, NotFinite, Frozen, RowMixing)
+
+for _fault in FAULTS:
+    globals()[f"{_fault.__name__}OnnxRuntime"] = _broken(_fault, OnnxRuntime, OnnxRuntimeEndpoint)
+    globals()[f"{_fault.__name__}OpenVino"] = _broken(_fault, OpenVino, OpenVinoEndpoint)
