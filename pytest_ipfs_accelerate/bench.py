@@ -77,22 +77,24 @@ def program_key(recipe: Recipe, encoded: Mapping[str, Tensor], *, generates: boo
 
 
 def forms_of(task: Task) -> dict[str, Form]:
-    """The samples in every form that is checked: ``unpadded``, ``other`` (the second sample alone), ``padded`` where the
-    modality has padding, and ``batch`` of both.
+    """The samples in every form that is checked: ``unpadded``; ``altered``, of the same shape with other content, which a
+    backend that remembers its first answer gets wrong; ``padded`` where the modality has padding; ``other``, the second
+    sample alone; and ``batch``, both of them.
 
     A model that counts positions from the first padded token (``padding_shifts`` in the registry, with the reason) gives
     other numbers for a padded prompt by its nature; its batch holds two prompts of one length.
     """
     first, second = task.samples()
-    forms = {"unpadded": Form([first], task.encode([first]))}
-    length = task.padding_length
-    if length is not None:
+    encoded = task.encode([first])
+    altered = dict(encoded)
+    for name, variation in task.variations(encoded).items():
+        altered[name] = variation[name]
+    forms = {"unpadded": Form([first], encoded), "altered": Form([first], altered)}
+    if (length := task.padding_length) is not None:
         forms["padded"] = Form([first], task.encode([first], length))
     if "padding_shifts" in task.options:
-        encoded = forms["unpadded"].encoded
-        other = task.variations(encoded)["input_ids"]
-        batch = {name: torch.cat([encoded[name], other[name]]) for name in encoded}
-        return forms | {"other": Form([first], other), "batch": Form([first, first], batch)}
+        batch = {name: torch.cat([encoded[name], altered[name]]) for name in encoded}
+        return forms | {"other": forms["altered"], "batch": Form([first, first], batch)}
     return forms | {
         "other": Form([second], task.encode([second])),
         "batch": Form([first, second], task.encode([first, second])),

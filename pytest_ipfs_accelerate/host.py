@@ -85,8 +85,7 @@ class Host:
                     return msgspec.convert(content, Verdict)
                 stage = Stage(content)
         except TimeoutError:
-            self.close()
-            return self._ended(job, Outcome.TIMED_OUT, stage, f"no answer within {self.timeouts[stage]:g} s; killed")
+            return self._timed_out(job, stage, process)
         except (EOFError, BrokenPipeError):
             return self._crashed(job, stage, process, kills)
         except BaseException:
@@ -138,6 +137,17 @@ class Host:
         if event is None:
             raise EOFError
         return event
+
+    def _timed_out(self, job: Job, stage: Stage, process: subprocess.Popen[bytes]) -> Verdict:
+        # Its fault handler answers SIGABRT with the stack, also while native code holds the interpreter lock.
+        process.send_signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+        output = self._output()
+        self.close()
+        return self._ended(
+            job, Outcome.TIMED_OUT, stage, f"no answer within {self.timeouts[stage]:g} s; killed", output
+        )
 
     def _crashed(self, job: Job, stage: Stage, process: subprocess.Popen[bytes], kills: int) -> Verdict:
         code = process.wait()

@@ -37,7 +37,6 @@ PARTS = {
         ("whisper", "automatic-speech-recognition", {}),
         ("whisper", "audio-classification", {"top_k": 3}),
         ("llava", "image-text-to-text", {}),
-        ("llava", "any-to-any", {"return_full_text": False}),
     ],
 )
 def test_handler_answers_as_the_pipeline(model: str, name: str, options: dict[str, Any], index: int) -> None:

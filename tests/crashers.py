@@ -1,0 +1,85 @@
+"""Runners that end badly on purpose: what a host must survive. Each is a ``run_case``."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from pytest_ipfs_accelerate.specs import Job
+from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
+
+Enter = Callable[[Stage], None]
+
+
+def passes(job: Job, enter: Enter) -> Verdict:
+    """Tells its process id, the threads that it was given and what it was told to import."""
+    enter(Stage.RUN)
+    evidence = {
+        "pid": os.getpid(),
+        "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"],
+        "HF_HUB_OFFLINE": os.environ["HF_HUB_OFFLINE"],
+        "recipe": job.recipe.model_class,
+    }
+    print("noise on standard output must not break the wire")
+    case = job.case
+    return Verdict(
+        model=case.model,
+        task=case.task,
+        hardware=case.hardware,
+        outcome=Outcome.PASSED,
+        stage=Stage.BATCH,
+        evidence=evidence,
+    )
+
+
+def segfaults(job: Job, enter: Enter) -> Verdict:
+    enter(Stage.LOWER)
+    ctypes.string_at(0)
+    return passes(job, enter)
+
+
+def is_killed(job: Job, enter: Enter) -> Verdict:
+    enter(Stage.EXPORT)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return passes(job, enter)
+
+
+def exits(job: Job, enter: Enter) -> Verdict:
+    enter(Stage.RUN)
+    print("last words", file=sys.stderr, flush=True)
+    os._exit(3)
+
+
+def hangs(job: Job, enter: Enter) -> Verdict:
+    """With the interpreter lock held, as a native deadlock holds it, and with a child of its own."""
+    enter(Stage.RUN)
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(f"child {child}", file=sys.stderr, flush=True)
+    ctypes.PyDLL(None).sleep(60)
+    return passes(job, enter)
+
+
+def raises(job: Job, enter: Enter) -> NoReturn:
+    enter(Stage.BUILD)
+    raise RuntimeError("no such thing")
+
+
+def by_task(job: Job, enter: Enter) -> Verdict:
+    """One of the above for each task of bert, so that one run holds them all."""
+    ends = {
+        "fill-mask": passes,
+        "feature-extraction": segfaults,
+        "text-classification": is_killed,
+        "token-classification": exits,
+        "question-answering": hangs,
+        "multiple-choice": raises,
+    }
+    return ends[job.case.task](job, enter)
