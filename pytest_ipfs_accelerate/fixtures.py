@@ -122,12 +122,15 @@ def _marked(plan: Plan, marker: pytest.Mark) -> list[Case]:
 
 def reproduce(config: pytest.Config, case: Case) -> str:
     """The command that runs a case again, with the options that its meaning depends on."""
-    settings = _plan(config).settings
+    plan = _plan(config)
+    settings = plan.settings
     options = [
         f"--ipfs-{name}={path}"
         for name, path in (("registry", settings.registry), ("pipeline-map", settings.pipeline_map))
         if path is not None
     ]
+    if case.hardware in plan.require:
+        options.append(f"--ipfs-require={case.hardware}")
     if "timeout" in settings.sources:
         options.append("--ipfs-timeout=" + ",".join(f"{stage}={limit:g}" for stage, limit in settings.timeouts.items()))
     return shlex.join(["pytest", case.nodeid, *options])

@@ -59,27 +59,21 @@ class CaseItem(pytest.Function):
 
     def setup(self) -> None:
         plan = plan_of(self.config)
-        if reason := plan.unavailable(self.case):
-            implementation = plan.availability(self.case.hardware).implementation
-            verdict = self.decided(Outcome.UNAVAILABLE, reason, implementation=implementation)
-            if self.case.hardware in plan.require:
-                raise CaseFailed(verdict)
+        if self.case.hardware not in plan.require and (reason := plan.unavailable(self.case)):
+            self.record(self._unavailable(reason))
             pytest.skip(reason)
         super().setup()
 
-    def decided(self, outcome: Outcome, reason: str, **more: Any) -> Verdict:
-        """A verdict that was reached without the host, put on record."""
-        verdict = Verdict(
-            model=self.case.model,
-            task=self.case.task,
-            hardware=self.case.hardware,
-            outcome=outcome,
+    def _unavailable(self, reason: str) -> Verdict:
+        case = self.case
+        return Verdict(
+            model=case.model,
+            task=case.task,
+            hardware=case.hardware,
+            outcome=Outcome.UNAVAILABLE,
             stage=Stage.SELECT,
             reason=reason,
-            **more,
         )
-        self.record(verdict)
-        return verdict
 
     def record(self, verdict: Verdict) -> None:
         """Put the verdict where reports, JUnit files and xdist carry it."""
@@ -104,7 +98,12 @@ class CaseItem(pytest.Function):
         """
         from .fixtures import reproduce, threads
 
-        verdict = host.run(plan_of(self.config).job(self.case, threads()))
+        plan = plan_of(self.config)
+        if reason := plan.unavailable(self.case):
+            # It was not skipped at setup, so this machine is required to have it.
+            verdict = self._unavailable(f"required by --ipfs-require: {reason}")
+        else:
+            verdict = host.run(plan.job(self.case, threads()))
         verdict = replace(verdict, reproduce=reproduce(self.config, self.case))
         self.record(verdict)
         if not verdict.ok:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'bert'?`` for a word close to a known one, else the known ones, shortened where they are many."""
-    names = list(known)
+    names = [str(name) for name in known]
     if close := get_close_matches(word, names, n=3, cutoff=0.6):
         return f"; did you mean {' or '.join(map(repr, close))}?"
     shown = ", ".join(sorted(names)[:12])
