@@ -11,8 +11,11 @@ SHOWN = 6
 def failure_text(verdict: Verdict, *, full: bool) -> str:
     """What pytest prints for a case that failed; ``full`` adds the traceback or output that the verdict holds."""
     lines = [f"{verdict.outcome} in stage {verdict.stage}: {verdict.model}, {verdict.task}, on {verdict.hardware}", ""]
-    lines += [f"    {line}" for line in verdict.reason.splitlines()]
-    lines += _comparisons([comparison for comparison in verdict.comparisons if not comparison.ok])
+    failing = [comparison for comparison in verdict.comparisons if not comparison.ok]
+    # The reason ends with the first of them, for those who read one line; here they follow.
+    reason = verdict.reason.partition("; first: ")[0] if failing else verdict.reason
+    lines += [f"    {line}" for line in reason.splitlines()]
+    lines += _comparisons(failing)
     where = ", ".join(part for part in (verdict.device, verdict.precision, verdict.implementation or "") if part)
     if where:
         lines += ["", f"    ran on:    {where}"]
