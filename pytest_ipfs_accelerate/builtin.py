@@ -51,8 +51,12 @@ TASKS = {
         _task("extraction", "image-feature-extraction", "hidden states of a picture", "image-embedding"),
         _task("vision", "image-classification", "the labels of a picture"),
         _task("vision", "masked-image-modeling", "a picture with its masked patches filled in"),
+        _task("vision", "object-detection", "what is where in a picture"),
+        _task("zero_shot", "zero-shot-image-classification", "which of the given labels fits a picture"),
+        _task("zero_shot", "zero-shot-audio-classification", "which of the given labels fits a sound"),
         _task("audio", "audio-classification", "the labels of a sound"),
-        _task("generation", "text-generation", "a text continued", "summarization", "text2text-generation"),
+        _task("generation", "text-generation", "a text continued"),
+        _task("generation", "text2text-generation", "a text made from a text", "summarization", "translation"),
         _task(
             "generation", "automatic-speech-recognition", "what was said", "speech-recognition", "transcription", "asr"
         ),

@@ -15,6 +15,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; there are: {shown}{f' and {len(names) - 12} more' if len(names) > 12 else ''}" if names else ""
 
 
-def plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str, nouns: str = "") -> str:
     """``1 case``, ``2 cases``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"

@@ -64,7 +64,7 @@ def export_program(checkpoint: Checkpoint, inputs: Mapping[str, Tensor], *, gene
 
 def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Program:
     model = checkpoint.model
-    if not is_multimodal(model):
+    if not merges_features(model):
         return Program(checkpoint, {WHOLE: _export(model, inputs, "")})
     parts = decompose_multimodal(model, dict(inputs))
     components = {name: _export(part, arguments, _path(model, part)) for name, (part, arguments) in parts.items()}
@@ -85,7 +85,7 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     if model.config.is_encoder_decoder:
         encoder = model.get_encoder()
         components["encoder"] = _export(encoder, inputs, _path(model, encoder))
-    elif is_multimodal(model):
+    elif merges_features(model):
         notes = (IN_PARTS,)
         for name, (part, part_arguments) in decompose_multimodal(model, dict(inputs)).items():
             if name not in components:
@@ -93,9 +93,17 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     return Program(checkpoint, components, notes)
 
 
+def merges_features(model: PreTrainedModel) -> bool:
+    """Whether a model puts the features of a picture or sound among the embeddings of its text, at a token of their own. How
+    many there are depends on the input, so that such a forward is exported in parts; a contrastive model, with two towers
+    side by side, is one graph."""
+    tokens = ("image_token_id", "audio_token_id", "video_token_id")
+    return is_multimodal(model) and any(getattr(model.config, token, None) is not None for token in tokens)
+
+
 def _find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
     """For each component of a generation, the path of the module that it replaces."""
-    modules = _find_multimodal_submodules(model) if is_multimodal(model) else {}
+    modules = _find_multimodal_submodules(model)
     return {name: "" if name in ("prefill", "decode") else _path(model, modules[name]) for name in components}
 
 

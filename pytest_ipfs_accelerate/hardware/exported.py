@@ -12,7 +12,7 @@ from transformers.exporters.utils import precompute_export_inputs
 
 from .base import Endpoint, NotOnHardware, Tensors
 from .export import WHOLE, Component, Program
-from .generate import Driver
+from .generate import Driver, left_to_torch
 from .outputs import flat_outputs
 
 
@@ -62,6 +62,8 @@ class ExportedEndpoint(Endpoint):
         if never := sorted(name for name in self.runners if not calls.get(name)):
             raise NotOnHardware(f"components that were exported and never called: {', '.join(never)}")
         evidence: dict[str, Any] = {"calls": calls, "components": self.components_evidence()}
+        if self.driver is not None:
+            evidence["parameters left to torch"] = left_to_torch(self.driver.model)
         if self.program.notes:
             evidence["notes"] = list(self.program.notes)
         return evidence

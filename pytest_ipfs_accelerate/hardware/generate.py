@@ -21,6 +21,8 @@ from transformers import PreTrainedModel
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import precompute_export_inputs
 
+from ..words import plural
+from .base import NotOnHardware
 from .outputs import generated
 
 Forward = Callable[..., Any]
@@ -157,13 +159,37 @@ def with_restored_counters(outputs: Any) -> Any:
 @torch.no_grad()
 def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedModel:
     """A copy of ``model`` in which every parameter that a component replaces is NaN: if torch computed with one of them in
-    the component's place, the output would show it. The token embedding stays where the model's own code looks tokens up
-    before it calls its parts."""
+    the component's place, the output would show it. Where no component is the whole prefill, the model's own code still
+    looks tokens up, so that what it needs for that stays: :func:`left_to_torch` names it."""
     skeleton = copy.deepcopy(model)
-    embedding = [] if "prefill" in modules else [*skeleton.get_input_embeddings().parameters()]
-    kept = {id(parameter) for parameter in embedding}
+    whole = "prefill" in modules
+    kept = set() if whole else {id(parameter) for parameter in token_embedding(skeleton)}
     for path in modules.values():
-        for parameter in skeleton.get_submodule(path).parameters():
-            if id(parameter) not in kept:
-                parameter.fill_(torch.nan)
+        if path or whole:
+            for parameter in skeleton.get_submodule(path).parameters():
+                if id(parameter) not in kept:
+                    parameter.fill_(torch.nan)
     return skeleton
+
+
+def token_embedding(model: PreTrainedModel) -> list[nn.Parameter]:
+    """The parameters of the token embedding; none where the model has no single one."""
+    try:
+        return [*model.get_input_embeddings().parameters()]
+    except NotImplementedError:
+        return []
+
+
+def left_to_torch(skeleton: nn.Module) -> list[str]:
+    """Names of the parameters that a driven model still holds, so that torch computes with them.
+
+    Raises:
+        NotOnHardware: one of them is a matrix that is multiplied by, and not a table that is looked up.
+    """
+    left = [name for name, parameter in skeleton.named_parameters() if not parameter.isnan().any()]
+    tables = {f"{name}.weight" for name, module in skeleton.named_modules() if isinstance(module, nn.Embedding)}
+    if computed := [name for name in left if name not in tables and skeleton.get_parameter(name).dim() > 1]:
+        raise NotOnHardware(
+            f"torch computes with {plural(len(computed), 'matrix', 'matrices')}: {', '.join(computed[:3])} …"
+        )
+    return left

@@ -26,10 +26,10 @@ def picture(seed: int, size: int = 48) -> Image.Image:
     return Image.fromarray((pixels.clip(0, 1) * 255).astype(np.uint8), "RGB")
 
 
-def sound(seed: int, seconds: float = 0.5) -> NDArray[np.float32]:
-    """A mono waveform at ``SAMPLING_RATE`` in [-1, 1]: a chord of three tones under an envelope, with a little noise."""
+def sound(seed: int, seconds: float = 0.5, rate: int = SAMPLING_RATE) -> NDArray[np.float32]:
+    """A mono waveform at ``rate`` hertz in [-1, 1]: a chord of three tones under an envelope, with a little noise."""
     rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * SAMPLING_RATE)) / SAMPLING_RATE
+    time = np.arange(int(seconds * rate)) / rate
     pitches, phases = rng.uniform(150, 3000, (3, 1)), rng.uniform(0, 2 * np.pi, (3, 1))
     chord = np.sin(2 * np.pi * pitches * time + phases).mean(axis=0)
     wave = chord * np.exp(-2 * time / seconds) + rng.normal(0, 0.02, time.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -36,18 +37,25 @@ def _bytes() -> dict[str, Any]:
     }
 
 
-_VOCABULARIES = {"wordpiece": _wordpiece, "bytes": _bytes}
+@cache
+def _letters() -> dict[str, Any]:
+    # This tokenizer takes its vocabulary as a file alone.
+    return {"vocab_file": str(_DATA / "letters.json")}
+
+
+_VOCABULARIES = {"wordpiece": _wordpiece, "bytes": _bytes, "letters": _letters}
 
 
 def vocabulary(name: str, extra: Sequence[str] = ()) -> dict[str, Any]:
-    """Keyword arguments of a tokenizer class: ``wordpiece`` gives ``vocab`` (226 tokens, BERT's special tokens first),
-    ``bytes`` gives ``vocab`` and ``merges`` (448 tokens: ``<pad> <s> </s> <unk>``, 256 bytes, 188 merges). The tokens of
-    ``extra`` follow: a tokenizer that looks its special tokens up while it is built finds them.
+    """Keyword arguments of a tokenizer class. ``wordpiece`` gives ``vocab``: 226 tokens, BERT's special tokens first.
+    ``bytes`` gives ``vocab`` and ``merges``: 448 tokens, ``<pad> <s> </s> <unk>``, 256 bytes and 188 merges. ``letters`` gives
+    the path of a CTC vocabulary of 32 tokens. The tokens of ``extra`` follow: a tokenizer that looks its special tokens up
+    while it is built finds them.
 
     Raises:
-        KeyError: the name is neither.
+        KeyError: there is none of that name.
     """
-    loaded = {key: value.copy() for key, value in _VOCABULARIES[name]().items()}
+    loaded = {key: copy(value) for key, value in _VOCABULARIES[name]().items()}
     for token in extra:
         loaded["vocab"].setdefault(token, len(loaded["vocab"]))
     return loaded

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..models.checkpoint import Checkpoint
 from ..models.processors import tokenizer_of
-from .inputs import PADDING, modality_of, other_values
+from .inputs import modality_of, other_values
 
 Row = Mapping[str, Tensor]
 """The tensors of one input of a batch: no batch axis, no padding."""
@@ -24,7 +24,7 @@ class Task(ABC):
     that an answer never depends on what else was in the batch.
     """
 
-    generates: ClassVar[bool] = False
+    generates: bool = False
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -69,10 +69,10 @@ class Task(ABC):
     @property
     def padding_length(self) -> int | None:
         """To how many positions the first sample is padded, or ``None`` where this modality has no padding."""
-        if not self.modality.pads:
+        if not self.modality.padding:
             return None
-        ids = self.encode([self.samples()[0]])["input_ids"]
-        return int(ids.shape[-1]) + PADDING
+        mask = self.encode([self.samples()[0]])["attention_mask"]
+        return int(mask.shape[-1]) + self.modality.padding
 
     def rows(self, tensors: Mapping[str, Tensor], encoded: Mapping[str, Tensor]) -> list[Row]:
         """``tensors`` of a batch as one row for each input, without its padded positions. A tensor whose first axis is not
@@ -81,7 +81,7 @@ class Task(ABC):
         size = batch_size(encoded)
         return [
             {
-                name: self._trim(tensor[index], mask[index] if mask is not None else None)
+                name: self._row(name, tensor, index, mask)
                 for name, tensor in tensors.items()
                 if is_batch_major(tensor, size)
             }
@@ -92,10 +92,31 @@ class Task(ABC):
         """Names of the tensors that belong to no row."""
         return [name for name, tensor in tensors.items() if not is_batch_major(tensor, batch_size(encoded))]
 
+    def _row(self, name: str, tensor: Tensor, index: int, mask: Tensor | None) -> Tensor:
+        crossed = name.startswith("logits_per_") or (name.endswith("_embeds") and tensor.dim() == 3)
+        if crossed and tensor.shape[0] == tensor.shape[1]:
+            # A contrastive model holds every input against every other: its own is what it has alone, too.
+            return tensor[index, index : index + 1]
+        return self._trim(tensor[index], mask[index] if mask is not None else None)
+
     def _trim(self, tensor: Tensor, mask: Tensor | None) -> Tensor:
-        if self.generates or mask is None or mask.dim() != 1 or tensor.dim() == 0 or tensor.shape[0] != mask.shape[0]:
+        """One row of a tensor without the positions that ``mask`` says are padding."""
+        if self.generates or mask is None or mask.dim() != 1 or tensor.dim() == 0:
             return tensor
-        return tensor[mask.bool()]
+        if tensor.shape[0] == mask.shape[0]:
+            return tensor[mask.bool()]
+        if tensor.shape[0] == self._frames(mask.shape[0]):
+            return tensor[: self._frames(int(mask.sum()))]
+        return tensor
+
+    def _frames(self, samples: int) -> int | None:
+        """How many frames a convolutional speech model makes of so many samples; ``None`` for any other model."""
+        count = getattr(self.checkpoint.model, "_get_feat_extract_output_lengths", None)
+        return (
+            int(count(torch.tensor(samples)))
+            if count is not None and "input_values" in self.forward_arguments
+            else None
+        )
 
     def variations(self, encoded: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """For each input that holds content: the same batch with other content in that input alone."""

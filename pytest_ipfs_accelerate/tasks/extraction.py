@@ -8,10 +8,13 @@ from .base import Row, Task
 
 
 class FeatureExtraction(Task):
-    """The first output of the model, nested lists as the pipeline gives them: positions × hidden size."""
+    """The first output of the model, nested lists as the pipeline gives them: positions × hidden size. A contrastive model
+    has one embedding for each of its inputs instead, by name."""
 
     def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
-        return outputs["last_hidden_state"].float().tolist()
+        if "last_hidden_state" in outputs:
+            return outputs["last_hidden_state"].float().tolist()
+        return {name: tensor.float().tolist() for name, tensor in outputs.items() if name.endswith("_embeds")}
 
 
 class ImageFeatureExtraction(FeatureExtraction):

@@ -16,14 +16,12 @@ from ..models.checkpoint import Checkpoint
 from ..models.processors import tokenizer_of
 from ..models.samples import LONG_TEXT, SHORT_TEXT, picture, sound
 
-PADDING = 4
-"""Number of padding tokens that the padded form of the first sample carries."""
-
 
 class Modality(ABC):
-    """One kind of natural input. ``pads`` says whether inputs of different lengths are padded to one."""
+    """One kind of natural input. ``padding`` is how many positions of padding the padded form of the first sample carries,
+    0 where inputs of this kind are never padded."""
 
-    pads: bool = False
+    padding: int = 0
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -45,7 +43,7 @@ def padding_options(pad_to: int | None) -> dict[str, Any]:
 class Text(Modality):
     """A string, or a pair ``{"text": …, "text_pair": …}``."""
 
-    pads = True
+    padding = 4
 
     def samples(self) -> tuple[Any, Any]:
         return SHORT_TEXT, LONG_TEXT
@@ -71,28 +69,37 @@ class Picture(Modality):
 class Sound(Modality):
     """``{"raw": waveform, "sampling_rate": hertz}``, as the pipelines of transformers take it."""
 
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self.extractor = getattr(self.processor, "feature_extractor", self.processor)
+        # One that gives no mask makes every input the same length by itself.
+        self.padding = 1600 if self.extractor.return_attention_mask else 0
+
     def samples(self) -> tuple[Any, Any]:
-        return {"raw": sound(0), "sampling_rate": 16_000}, {"raw": sound(1, seconds=0.8), "sampling_rate": 16_000}
+        rate = self.extractor.sampling_rate
+        first, second = sound(0, rate=rate), sound(1, seconds=0.8, rate=rate)
+        return {"raw": first, "sampling_rate": rate}, {"raw": second, "sampling_rate": rate}
 
     def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
-        extractor = getattr(self.processor, "feature_extractor", self.processor)
         rates = {item["sampling_rate"] for item in inputs}
         if len(rates) > 1:
             raise ValueError(f"one batch holds sounds of different sampling rates: {sorted(rates)}")
-        encoded = extractor([item["raw"] for item in inputs], sampling_rate=rates.pop(), return_tensors="pt")
-        return dict(encoded)
+        options = padding_options(pad_to) if self.padding else {}
+        sounds = [item["raw"] for item in inputs]
+        return dict(self.extractor(sounds, sampling_rate=rates.pop(), return_tensors="pt", **options))
 
 
 class PictureAndText(Modality):
-    """``{"text": …, "images": picture}``; the text holds the processor's image token where the picture belongs."""
+    """``{"text": …, "images": picture}``; the text of a model that generates holds its processor's image token where the
+    picture belongs."""
 
-    pads = True
+    padding = 4
 
     def samples(self) -> tuple[Any, Any]:
-        token = self.processor.image_token
+        token = getattr(self.processor, "image_token", "")
         return (
-            {"text": f"{token} what is in the image ?", "images": picture(0)},
-            {"text": f"{token} how many people are in the room ? there are", "images": picture(1, size=64)},
+            {"text": f"{token} what is in the image ?".lstrip(), "images": picture(0)},
+            {"text": f"{token} how many people are in the room ? there are".lstrip(), "images": picture(1, size=64)},
         )
 
     def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
@@ -100,21 +107,73 @@ class PictureAndText(Modality):
         return dict(self.processor(text=texts, images=pictures, return_tensors="pt", **padding_options(pad_to)))
 
 
+class SoundAndText(Modality):
+    """``{"text": …, "audio": waveform}``, the waveform at the sampling rate of the processor."""
+
+    padding = 4
+
+    def samples(self) -> tuple[Any, Any]:
+        rate = self.processor.feature_extractor.sampling_rate
+        return (
+            {"text": "a dog in the garden", "audio": sound(0, rate=rate)},
+            {"text": "the quick sound of water in the rain", "audio": sound(1, rate=rate)},
+        )
+
+    def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
+        rate = self.processor.feature_extractor.sampling_rate
+        encoded = dict(
+            self.processor.feature_extractor(
+                [item["audio"] for item in inputs], sampling_rate=rate, return_tensors="pt"
+            )
+        )
+        texts = self.processor.tokenizer(
+            [item["text"] for item in inputs], return_tensors="pt", **padding_options(pad_to)
+        )
+        return {**texts, **encoded}
+
+
+class FilmAndText(Modality):
+    """``{"text": …, "videos": [picture, …]}``, as many pictures as the model takes frames."""
+
+    padding = 4
+
+    def samples(self) -> tuple[Any, Any]:
+        def film(seed: int) -> list[Any]:
+            return [picture(seed + frame) for frame in range(self.checkpoint.config.vision_config.num_frames)]
+
+        return (
+            {"text": "two birds sit on the fence", "videos": film(0)},
+            {"text": "the quick brown fox jumps over the lazy dog", "videos": film(20)},
+        )
+
+    def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
+        films = self.processor.image_processor([item["videos"] for item in inputs], return_tensors="pt")
+        texts = self.processor.tokenizer(
+            [item["text"] for item in inputs], return_tensors="pt", **padding_options(pad_to)
+        )
+        return {**texts, **films}
+
+
 _MODALITIES: dict[str, type[Modality]] = {
-    "language": Text,
-    "vision": Picture,
+    "text": Text,
+    "image": Picture,
     "audio": Sound,
-    "multimodal": PictureAndText,
+    "image-text": PictureAndText,
+    "audio-text": SoundAndText,
+    "video-text": FilmAndText,
 }
+
+_OF_CATEGORY = {"language": "text", "vision": "image", "audio": "audio", "multimodal": "image-text"}
 
 
 def modality_of(checkpoint: Checkpoint) -> Modality:
-    """The modality of a checkpoint's category.
+    """The modality of a checkpoint: ``modality`` among the inputs of its row, else that of its category.
 
     Raises:
-        KeyError: the category has none here.
+        KeyError: there is none of that name.
     """
-    return _MODALITIES[checkpoint.recipe.category](checkpoint)
+    recipe = checkpoint.recipe
+    return _MODALITIES[recipe.inputs.get("modality") or _OF_CATEGORY[recipe.category]](checkpoint)
 
 
 def other_values(name: str, tensor: Tensor, special: frozenset[int]) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -30,3 +31,23 @@ class MaskedImageModeling(Task):
             "reconstruction": outputs["reconstruction"].float().numpy(),
             "masked_patches": int(encoded["bool_masked_pos"].sum()),
         }
+
+
+class ObjectDetection(Task):
+    """What is where: score, label and box in pixels of the picture, best first, above the threshold (``threshold`` among the
+    inputs of the row, else the pipeline's 0.5)."""
+
+    def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
+        batched = SimpleNamespace(**{name: outputs[name][None] for name in ("logits", "pred_boxes")})
+        size = [(natural.height, natural.width)]
+        threshold = self.options.get("threshold", 0.5)
+        found = self.processor.post_process_object_detection(batched, threshold=threshold, target_sizes=size)[0]
+        corners = ("xmin", "ymin", "xmax", "ymax")
+        return [
+            {
+                "score": score,
+                "label": self.label(label),
+                "box": dict(zip(corners, map(int, box), strict=True)),
+            }
+            for score, label, box in zip(*(found[key].tolist() for key in ("scores", "labels", "boxes")), strict=True)
+        ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import transformers
 from cases import recipe, task_on
+
 from pytest_ipfs_accelerate.handlers import Handler
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu
 from pytest_ipfs_accelerate.matrix import Case
@@ -15,12 +16,27 @@ from pytest_ipfs_accelerate.parity import Tolerance, compare_decoded
 
 EXACT = Tolerance(relative_l2=1e-6, max_abs=1e-6, source="the same model on the same device")
 
-PARTS = {
-    "vision": lambda processor: {"image_processor": processor},
-    "audio": lambda p: {"feature_extractor": p.feature_extractor, "tokenizer": p.tokenizer},
-    "multimodal": lambda processor: {"processor": processor},
-    "language": lambda processor: {"tokenizer": processor},
-}
+
+def parts_of(processor: Any) -> dict[str, Any]:
+    """A processor as the keyword arguments that ``pipeline`` takes it by."""
+    names = ("tokenizer", "image_processor", "feature_extractor")
+    found = {name: getattr(processor, name) for name in names if hasattr(processor, name)}
+    if found:
+        return {"processor": processor, **found}
+    if isinstance(processor, transformers.PreTrainedTokenizerBase):
+        return {"tokenizer": processor}
+    return {"image_processor": processor}
+
+
+def ask(pipeline: Any, natural: Any, options: dict[str, Any]) -> Any:
+    """The answer of a pipeline to a natural input of ours."""
+    if isinstance(natural, dict) and "candidate_labels" in natural:
+        medium = natural.get("image", natural.get("audio"))
+        return pipeline(medium, candidate_labels=natural["candidate_labels"], **options)
+    if isinstance(natural, dict) and "images" in natural:
+        return pipeline(**natural, **options)
+    # Pipelines take a sound's dict apart in place.
+    return pipeline(dict(natural) if isinstance(natural, dict) else natural, **options)
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -37,21 +53,26 @@ PARTS = {
         ("whisper", "automatic-speech-recognition", {}),
         ("whisper", "audio-classification", {"top_k": 3}),
         ("llava", "image-text-to-text", {}),
+        ("llava_next", "image-text-to-text", {}),
+        ("llama", "text-generation", {"add_special_tokens": False}),
+        ("llama", "text-classification", {}),
+        ("qwen2", "token-classification", {}),
+        ("wav2vec2", "automatic-speech-recognition", {}),
+        ("wav2vec2", "audio-classification", {"top_k": 3}),
+        ("detr", "object-detection", {"threshold": 0.2}),
+        ("clip", "zero-shot-image-classification", {}),
+        ("clip", "image-classification", {}),
+        ("clap", "zero-shot-audio-classification", {}),
     ],
 )
 def test_handler_answers_as_the_pipeline(model: str, name: str, options: dict[str, Any], index: int) -> None:
     task = task_on(recipe(model, name), name)
     checkpoint = task.checkpoint
     natural = task.samples()[index]
-    answer = Handler(Case(model, name, "cpu"), task, Cpu().lower(checkpoint, None))(
-        natural if name != "any-to-any" else [natural]
-    ).decoded[0]
-    parts = PARTS[checkpoint.recipe.category](checkpoint.processor)
-    pipeline = transformers.pipeline(name, model=checkpoint.model, device="cpu", **parts)
-    inputs = dict(natural) if isinstance(natural, dict) else natural
-    expected = (
-        pipeline(**inputs, **options) if model == "llava" and isinstance(inputs, dict) else pipeline(inputs, **options)
-    )
+    handler = Handler(Case(model, name, "cpu"), task, Cpu().lower(checkpoint, None))
+    answer = handler(natural).decoded[0]
+    pipeline = transformers.pipeline(name, model=checkpoint.model, device="cpu", **parts_of(checkpoint.processor))
+    expected = ask(pipeline, natural, options)
     comparison = compare_decoded(plain(expected), plain(answer), EXACT, "pipeline")
     assert comparison.ok, comparison
 
