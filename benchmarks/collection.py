@@ -27,7 +27,8 @@ import pytest
 CASES = [(f"model_{{index}}", task, hardware) for index in range({models}) for task in {tasks} for hardware in {hardware}]
 
 def parameter(model, task, hardware):
-    marks = [pytest.mark.ipfs, getattr(pytest.mark, hardware), pytest.mark.language, getattr(pytest.mark, task.replace("-", "_")),
+    names = ("ipfs", hardware, "language", task.replace("-", "_"))
+    marks = [*(getattr(pytest.mark, name) for name in names),
              pytest.mark.ipfs_case(model=model, task=task, hardware=hardware)]
     return pytest.param(model, task, hardware, marks=marks, id=f"{{model}}-{{task}}-{{hardware}}")
 
@@ -53,7 +54,9 @@ def cpu_seconds(directory: Path, *arguments: str) -> float:
     """User and system seconds of one pytest process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, env={**os.environ, "PYTEST_ADDOPTS": ""})
+    done = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, env={**os.environ, "PYTEST_ADDOPTS": ""}
+    )
     if done.returncode not in (0, 5):
         raise SystemExit(done.stdout + done.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -83,7 +86,8 @@ def main() -> None:
     for key, seconds in net.items():
         print(f"{key:6} {statistics.median(seconds):.2f} s (from {min(seconds):.2f} to {max(seconds):.2f})")
     ratios = [ours / plain for ours, plain in zip(net["ours"], net["plain"], strict=True)]
-    print(f"{models * len(TASKS) * len(HARDWARE)} cases; ours / plain, median of {options.rounds} pairs: {statistics.median(ratios):.2f}")
+    cases = models * len(TASKS) * len(HARDWARE)
+    print(f"{cases} cases; ours / plain, median of {options.rounds} pairs: {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":

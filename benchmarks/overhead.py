@@ -43,7 +43,9 @@ def main() -> None:
     for stage, seconds in [("import", imports), *stages.most_common()]:
         print(f"  {stage:10} {seconds:8.2f} s")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f"wall {wall:.1f} s, of it on models {models:.1f} s, ours {wall - models:.1f} s ({(wall - models) / wall:.1%})")
+    print(
+        f"wall {wall:.1f} s, of it on models {models:.1f} s, ours {wall - models:.1f} s ({(wall - models) / wall:.1%})"
+    )
     print(f"peak memory of the largest process {peak:.2f} GiB")
 
 

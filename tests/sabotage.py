@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
+
 from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime, OnnxRuntimeEndpoint
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
-from torch.utils._pytree import tree_map_only
 
 
 def _floats(change: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cases import SAMPLE, job, task_on, recipe
+from cases import SAMPLE, job, recipe, task_on
+
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
 

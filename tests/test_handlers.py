@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cases import SAMPLE, job, recipe, task_on
+
 from pytest_ipfs_accelerate.handlers import Handler
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu
 from pytest_ipfs_accelerate.matrix import Case
@@ -70,7 +71,8 @@ def test_a_result_is_frozen_and_says_where_it_was_computed() -> None:
     assert isinstance(result, HandlerResult)
     assert (result.model, result.task, result.hardware, result.device) == ("bert", "fill-mask", "cpu", "cpu")
     assert (result.precision, result.implementation) == ("fp32", Implementation.REAL)
-    assert result.elapsed > 0 and result.evidence["parameters on"] == ["cpu"]
+    assert result.elapsed > 0
+    assert result.evidence["parameters on"] == ["cpu"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.device = "cuda"  # type: ignore[misc]
     with pytest.raises(TypeError):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cases import job
+
 from pytest_ipfs_accelerate import host as hosts
 from pytest_ipfs_accelerate.host import Host, InProcess, describe_exit, share_of_cores
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
@@ -48,7 +49,8 @@ def test_one_process_serves_consecutive_cases(host: Host) -> None:
 def test_a_segmentation_fault_names_the_signal_and_the_stage(host: Host) -> None:
     verdict = run(host, "segfaults")
     assert (verdict.outcome, verdict.stage) == (Outcome.CRASHED, Stage.LOWER)
-    assert "SIGSEGV" in verdict.reason and "stage lower" in verdict.reason
+    assert "SIGSEGV" in verdict.reason
+    assert "stage lower" in verdict.reason
     assert "crashers.py" in verdict.detail  # faulthandler says where
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pytest_ipfs_accelerate.parity import (
     TOLERANCES,
     Tolerance,
@@ -68,7 +69,8 @@ def test_an_output_on_one_side_alone_is_a_difference() -> None:
     found = {comparison.output: comparison for comparison in compare_outputs(left, right, TOLERANCE, "reference")}
     assert found["logits"].ok
     assert (found["extra"].note, found["other"].note) == ("missing", "unexpected")
-    assert not found["extra"].ok and not found["other"].ok
+    assert not found["extra"].ok
+    assert not found["other"].ok
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from cases import job, recipe, task_on
+
 from pytest_ipfs_accelerate import runner
 from pytest_ipfs_accelerate.bench import Bench, Fault, Recent, checkpoint_key, forms_of, program_key, reference_of
 from pytest_ipfs_accelerate.matrix import Case
@@ -72,7 +73,10 @@ def test_a_whole_reference_says_how_it_responds() -> None:
 def test_what_a_reference_may_not_do(change: Callable[[Any, dict[str, Any]], Any], words: str) -> None:
     if not words:
         # All zeros masks everything alike: padding is attended to as much as the text.
-        change, words = (lambda forward, inputs: forward(**inputs | {"attention_mask": None})), "padding moves the reference"
+        change, words = (
+            (lambda forward, inputs: forward(**inputs | {"attention_mask": None})),
+            "padding moves the reference",
+        )
     with pytest.raises(Fault, match=words):
         reference(broken(change))
 
@@ -106,7 +110,8 @@ def test_an_exception_in_a_stage_is_a_verdict_at_that_stage() -> None:
     broken_job = job("vit", "image-classification", "cpu", "pytest_ipfs_accelerate.hardware.torch_device:Nothing")
     verdict = run_case(broken_job, lambda stage: None)
     assert verdict.outcome is Outcome.FAILED
-    assert "Nothing" in verdict.reason and "Traceback" in verdict.detail
+    assert "Nothing" in verdict.reason
+    assert "Traceback" in verdict.detail
 
 
 def test_forms_cover_padding_and_same_shape() -> None:

@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from cases import SAMPLE, recipe, task_on
+
 from pytest_ipfs_accelerate.bench import relative_l2
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu
 from pytest_ipfs_accelerate.models import checkpoint as checkpoints
@@ -85,7 +86,8 @@ def test_vocabularies_are_what_their_tokenizers_need() -> None:
     assert [wordpiece[token] for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")] == [0, 1, 2, 3, 4]
     assert len(wordpiece) == 226
     byte_level = vocabulary("bytes", ["<image>"])
-    assert len(byte_level["vocab"]) == 449 and byte_level["vocab"]["<image>"] == 448
+    assert len(byte_level["vocab"]) == 449
+    assert byte_level["vocab"]["<image>"] == 448
     assert len(byte_level["merges"]) == 188
     tokenizer = task_on(recipe("llava", "image-text-to-text"), "image-text-to-text").processor.tokenizer
     text = "naïve façade — 東京 🙂"
