@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -135,16 +135,24 @@ def split(values: Any) -> tuple[str, ...]:
     return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
 
 
-def _given(config: pytest.Config, option: Option) -> tuple[Any, str] | None:
+class Given(NamedTuple):
+    """A value, where it was given, and the place of that in the precedence (0 comes first)."""
+
+    value: Any
+    source: str
+    rank: int
+
+
+def _given(config: pytest.Config, option: Option) -> Given | None:
     """What was asked for and where, by precedence; ``None`` where nobody asked."""
     value = config.getoption(option.dest)
     if value is not None:
-        return value, option.flag
-    if (text := os.environ.get(option.variable, "")) != "":
+        return Given(value, option.flag, 0)
+    if option.ini and (text := os.environ.get(option.variable, "")) != "":
         value = text.lower() not in ("0", "no", "false", "off") if option.kind is Kind.FLAG else text
-        return value, f"environment variable {option.variable}"
+        return Given(value, f"environment variable {option.variable}", 1)
     if option.ini and (value := config.getini(option.dest)) not in (None, [], ""):
-        return value, f"ini key {option.dest}"
+        return Given(value, f"ini key {option.dest}", 2)
     return None
 
 
@@ -160,35 +168,43 @@ def read_settings(config: pytest.Config) -> Settings:
         pytest.UsageError: a value that is none.
     """
     found = {option.name: given for option in OPTIONS if (given := _given(config, option)) is not None}
-    sources = {name: source for name, (_, source) in found.items()}
+    sources = {name: given.source for name, given in found.items()}
 
     def words(name: str) -> tuple[str, ...]:
-        return split(found[name][0]) if name in found else ()
+        return split(found[name].value) if name in found else ()
+
+    def text(name: str, default: str) -> tuple[str, str]:
+        return (found[name].value, found[name].source) if name in found else (default, "")
 
     def path(name: str) -> Path | None:
         # A path of the ini file is relative to it; one of the command line to where the user stands.
         if name not in found:
             return None
         base = config.rootpath if sources[name].startswith("ini") else config.invocation_params.dir
-        return Path(base, found[name][0])
+        return Path(base, found[name].value)
 
-    models = ("*",) if found.get("all", (False, ""))[0] else words("models") or None
     return Settings(
-        models=models,
+        models=("*",) if _all(found) else words("models") or None,
         tasks=words("tasks"),
         hardware=words("hardware"),
         category=words("category"),
         pipeline_map=path("pipeline-map"),
         registry=path("registry"),
         require=words("require"),
-        isolate=_isolation(*found.get("isolate", ("process", ""))),
-        timeouts=_timeouts(*found.get("timeout", ("", ""))),
+        isolate=_isolation(*text("isolate", "process")),
+        timeouts=_timeouts(*text("timeout", "")),
         json=path("json"),
-        list=bool(found.get("list", (False, ""))[0]),
+        list="list" in found,
         sets=_sets(config.getini("ipfs_sets")),
         on_command_line=_on_command_line(config),
         sources=sources,
     )
+
+
+def _all(found: Mapping[str, Given]) -> bool:
+    """Whether everything is selected: ``all`` is on, and no narrower selection was given closer to the user."""
+    everything, models = found.get("all"), found.get("models")
+    return everything is not None and bool(everything.value) and (models is None or everything.rank <= models.rank)
 
 
 def _on_command_line(config: pytest.Config) -> bool:
