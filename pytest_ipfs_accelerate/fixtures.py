@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .matrix import Case
+from .settings import STAGE_SECONDS
 
 if TYPE_CHECKING:
     from .plan import Plan
 
 WORKERS = "PYTEST_XDIST_WORKER_COUNT"
+CASES_MARK = (
+    "ipfs_cases(models, tasks, hardware): the cases over which this test is parametrized, in the words of the options"
+)
+"""The one mark that users write, so it is registered in every run."""
 
 
 def _plan(config: pytest.Config) -> Plan:
@@ -131,6 +136,7 @@ def reproduce(config: pytest.Config, case: Case) -> str:
     ]
     if case.hardware in plan.require:
         options.append(f"--ipfs-require={case.hardware}")
-    if "timeout" in settings.sources:
-        options.append("--ipfs-timeout=" + ",".join(f"{stage}={limit:g}" for stage, limit in settings.timeouts.items()))
+    limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != STAGE_SECONDS[stage]]
+    if limits:
+        options.append("--ipfs-timeout=" + ",".join(limits))
     return shlex.join(["pytest", case.nodeid, *options])

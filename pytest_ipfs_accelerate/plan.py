@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 from . import builtin
+from .fixtures import CASES_MARK
 from .matrix import Case, UnknownName, absent_members, choose, mark_name
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
 from .settings import Settings, read_settings, split
@@ -176,10 +177,9 @@ def register_marks(config: pytest.Config, plan: Plan) -> None:
     lines = {
         "ipfs": "a case of the matrix",
         "ipfs_case(model, task, hardware)": "which case of the matrix this is",
-        "ipfs_cases(models, tasks, hardware)": "the cases over which this test is parametrized, in the words of the options",
     }
     lines |= {name: f"runs on {name}: {spec.summary}" for name, spec in plan.hardware.items()}
     lines |= {name: f"a model type of the category {name}" for name in CATEGORIES}
     lines |= {mark_name(name): f"the task {name}" for name in plan.all_tasks()}
-    for mark, meaning in lines.items():
-        config.addinivalue_line("markers", f"{mark}: {meaning}")
+    for line in (CASES_MARK, *(f"{mark}: {meaning}" for mark, meaning in lines.items())):
+        config.addinivalue_line("markers", line)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .arguments import asked_for
-from .fixtures import ipfs_case, ipfs_checkpoint, ipfs_handler, ipfs_host
+from .fixtures import CASES_MARK, ipfs_case, ipfs_checkpoint, ipfs_handler, ipfs_host
 from .settings import add_options
 
 __all__ = ["ipfs_case", "ipfs_checkpoint", "ipfs_handler", "ipfs_host"]
@@ -51,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
         take_arguments(config)
         record(config)
+    else:
+        config.addinivalue_line("markers", CASES_MARK)
 
 
 @pytest.hookimpl(wrapper=True)
