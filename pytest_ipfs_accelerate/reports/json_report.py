@@ -70,7 +70,7 @@ def report_of(tally: Tally, exit_status: int) -> Report:
         python=platform.python_version(),
         versions={name: found for name in LIBRARIES if (found := library_version(name))},
         counts=dict(Counter(verdict.outcome.value for verdict in tally.verdicts.values())),
-        verdicts=list(tally.verdicts.values()),
+        verdicts=tally.in_order(),
         not_run=tally.not_run,
     )
 

@@ -40,7 +40,7 @@ class Recorder:
             check_writable(path, self.plan.settings.sources["json"])
 
     def pytest_report_header(self) -> list[str]:
-        return header_lines(self.plan, self.cases) if self.cases else []
+        return header_lines(self.plan, self.cases) if SUITE_CASES in self.config.stash else []
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.tally.deselected.update(item.nodeid for item in items)

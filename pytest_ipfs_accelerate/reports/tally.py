@@ -45,6 +45,11 @@ class Tally:
             detail=report.longreprtext,
         )
 
+    def in_order(self) -> list[Verdict]:
+        """The verdicts in the order of the plan: from the workers of xdist they come in any."""
+        order = [*(nodeid for nodeid in self.planned if nodeid in self.verdicts), *self.verdicts]
+        return [self.verdicts[nodeid] for nodeid in dict.fromkeys(order)]
+
     @property
     def not_run(self) -> dict[str, str]:
         """Why each planned case has no verdict, by node id."""

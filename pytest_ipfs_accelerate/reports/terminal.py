@@ -23,7 +23,7 @@ def table(rows: list[list[str]]) -> list[str]:
 
 def matrix_lines(tally: Tally) -> list[str]:
     """The matrix: a row a model type, a column a hardware, ``passed/run`` in each cell, ``-`` where nothing ran."""
-    verdicts = tally.verdicts.values()
+    verdicts = tally.in_order()
     models = list(dict.fromkeys(verdict.model for verdict in verdicts))
     hardware = list(dict.fromkeys(verdict.hardware for verdict in verdicts))
     cells: dict[tuple[str, str], list[Verdict]] = {}
@@ -45,7 +45,7 @@ def _cell(verdicts: list[Verdict]) -> str:
 
 def note_lines(tally: Tally) -> list[str]:
     """What a reader of the matrix must know: outcomes other than a pass, what was not real, and what did not run."""
-    verdicts = list(tally.verdicts.values())
+    verdicts = tally.in_order()
     lines = []
     outcomes = Counter(v.outcome for v in verdicts if v.outcome not in (Outcome.PASSED, Outcome.UNAVAILABLE))
     lines += [f"{outcome}: {plural(count, 'case')}" for outcome, count in outcomes.items()]
@@ -66,10 +66,8 @@ def header_lines(plan: Plan, cases: Mapping[str, list[Case]]) -> list[str]:
     """What pytest prints above the run."""
     count = sum(map(len, cases.values()))
     hardware = list(dict.fromkeys(case.hardware for some in cases.values() for case in some))
-    lines = [
-        f"ipfs: {plural(count, 'case')} of {plural(len(cases), 'model type')} on {', '.join(hardware) or 'nothing'}"
-    ]
-    return lines + absent_lines(plan)
+    where = f" on {', '.join(hardware)}" if hardware else ": the options leave nothing"
+    return [f"ipfs: {plural(count, 'case')} of {plural(len(cases), 'model type')}{where}", *absent_lines(plan)]
 
 
 def absent_lines(plan: Plan) -> list[str]:

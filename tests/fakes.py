@@ -1,0 +1,79 @@
+"""A plugin for runs inside the tests (``-p fakes``): two model types, hardware whose availability does not depend on the
+machine, and a host that computes nothing.
+
+``ant`` has two tasks of language, ``bee`` one of vision. ``cpu``, ``onnxruntime`` and ``openvino`` are here; ``cuda``,
+``apple`` and ``qualcomm`` are not. A case whose node id stands in the file ``broken.txt`` fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_ipfs_accelerate import Availability, Comparison, HardwareSpec, Implementation, Outcome, Stage, Verdict
+from pytest_ipfs_accelerate.specs import Job
+
+HERE = ("cpu", "onnxruntime", "openvino")
+ABSENT = ("cuda", "apple", "qualcomm")
+ANT = 12
+"""Cases of ``ant``: two tasks on six hardware, half of them here."""
+BEE = 6
+
+
+def run_case(job: Job, enter: Callable[[Stage], None]) -> Verdict:
+    """Passes, or fails at parity where ``broken.txt`` says so."""
+    case, broken = job.case, Path("broken.txt")
+    fails = broken.exists() and case.nodeid in broken.read_text().split()
+    numbers = {"relative_l2": 0.25 if fails else 1e-7, "max_abs": 0.5, "cosine": 0.9, "bound": 1e-4}
+    return Verdict(
+        model=case.model,
+        task=case.task,
+        hardware=case.hardware,
+        outcome=Outcome.FAILED if fails else Outcome.PASSED,
+        stage=Stage.PARITY if fails else Stage.BATCH,
+        reason="1 of 1 comparisons differ" if fails else "",
+        detail="the traceback of a case" if fails else "",
+        comparisons=(Comparison(against="reference", output="logits", ok=not fails, **numbers),),
+        implementation=Implementation.SIMULATOR if case.hardware == "openvino" else Implementation.REAL,
+        device="a device",
+        precision="fp32",
+        versions={"torch": "0.0"},
+    )
+
+
+def pytest_ipfs_hardware() -> list[HardwareSpec]:
+    def here(name: str) -> Availability:
+        reason = "" if name in HERE else "none in these tests"
+        return Availability(available=not reason, reason=reason, device="a device")
+
+    return [
+        HardwareSpec(name=name, target="fakes:Nothing", probe=lambda name=name: here(name), summary="fake")  # type: ignore[misc]
+        for name in (*HERE, *ABSENT)
+    ]
+
+
+def pytest_ipfs_models() -> dict[str, Any]:
+    row = {"config_class": "BertConfig", "config": {}, "processor": "bert-wordpiece"}
+    text = {"fill-mask": {"class": "BertForMaskedLM"}, "text-classification": {"class": "BertModel"}}
+    return {
+        "ant": {"category": "language", "tasks": text, **row},
+        "bee": {"category": "vision", "tasks": {"image-classification": {"class": "ViTModel"}}, **row},
+    }
+
+
+class FakeHost:
+    """Registered at configuration, after the plugin under test, so that its fixture takes the place of the real one."""
+
+    @pytest.fixture(scope="session")
+    @classmethod
+    def ipfs_host(cls) -> Iterator[Any]:
+        from pytest_ipfs_accelerate.host import InProcess
+
+        return InProcess("fakes:run_case")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(FakeHost(), "ipfs_fake_host")
