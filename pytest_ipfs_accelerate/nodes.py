@@ -51,7 +51,6 @@ class CaseItem(pytest.Function):
     """One case."""
 
     case: Case
-    verdict: Verdict | None = None
 
     def reportinfo(self) -> tuple[Path, int, str]:
         # The line must be a number: Node.warn asserts it.
@@ -60,27 +59,27 @@ class CaseItem(pytest.Function):
     def setup(self) -> None:
         plan = plan_of(self.config)
         if self.case.hardware not in plan.require and (reason := plan.unavailable(self.case)):
-            self.record(self._unavailable(reason))
+            self.record(self._never_ran(Outcome.UNAVAILABLE, reason))
             pytest.skip(reason)
         super().setup()
 
-    def _unavailable(self, reason: str) -> Verdict:
+    def _never_ran(self, outcome: Outcome, reason: str) -> Verdict:
         case = self.case
         return Verdict(
             model=case.model,
             task=case.task,
             hardware=case.hardware,
-            outcome=Outcome.UNAVAILABLE,
+            outcome=outcome,
             stage=Stage.SELECT,
             reason=reason,
         )
 
     def record(self, verdict: Verdict) -> None:
         """Put the verdict where reports, JUnit files and xdist carry it."""
-        from .reports.carry import properties_of
+        from .reports.carry import properties_of, without_verdict
 
-        self.verdict = verdict
-        self.user_properties += properties_of(verdict)
+        # In the place of an earlier one: a plugin may run an item again.
+        self.user_properties[:] = [*without_verdict(self.user_properties), *properties_of(verdict)]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from .reports.failure import failure_text
@@ -101,7 +100,9 @@ class CaseItem(pytest.Function):
         plan = plan_of(self.config)
         if reason := plan.unavailable(self.case):
             # It was not skipped at setup, so this machine is required to have it.
-            verdict = self._unavailable(f"required by --ipfs-require: {reason}")
+            verdict = self._never_ran(Outcome.UNAVAILABLE, f"required by --ipfs-require: {reason}")
+        elif reason := plan.undeclared(self.case):
+            verdict = self._never_ran(Outcome.FAILED, reason)
         else:
             verdict = host.run(plan.job(self.case, threads()))
         verdict = replace(verdict, reproduce=reproduce(self.config, self.case))

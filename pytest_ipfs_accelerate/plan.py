@@ -84,19 +84,35 @@ class Plan:
         hardware = self._choose("hardware", settings.hardware, self.hardware)
         tasks = set(self._choose("tasks", settings.tasks, self.all_tasks(), aliases=self.aliases))
         categories = set(self._choose("category", settings.category, CATEGORIES))
+        chosen = [model for model in models if self.registry.category(model) in categories]
         cases = [
             Case(model, task, name)
-            for model in models
-            if self.registry.category(model) in categories
+            for model in chosen
             for task in self.registry.tasks(model)
             if task in tasks
             for name in hardware
         ]
         self.config.hook.pytest_ipfs_modify_cases(config=self.config, cases=cases)
         by_model: dict[str, list[Case]] = {}
-        for case in cases:
+        for case in dict.fromkeys(cases):
             by_model.setdefault(case.model, []).append(case)
+        for model, some in by_model.items():
+            self._validate(model, some)
         return by_model
+
+    def _validate(self, model: str, cases: Iterable[Case]) -> None:
+        """Find out before the run whether the cases of a model type can become jobs.
+
+        Raises:
+            pytest.UsageError: a row is not valid, or a hook added a case of what does not exist.
+        """
+        known = model in self.registry and set(self.registry.row(model).tasks)
+        for case in cases:
+            if not known or case.task not in known or case.hardware not in self.hardware:
+                raise pytest.UsageError(
+                    f"pytest_ipfs_modify_cases: {case.nodeid} is not a case: no such row or hardware"
+                )
+        self.registry.validate(model)
 
     def marked_cases(self, models: str = "*", tasks: str = "", hardware: str = "") -> list[Case]:
         """The cases of a marker ``ipfs_cases``, in the words of the options; what it leaves out is as the options say."""
@@ -145,16 +161,20 @@ class Plan:
         lacking = [name for name in self.registry.row(case.model).needs if find_spec(name) is None]
         return f"{case.model} needs {', '.join(lacking)}, not installed here" if lacking else ""
 
+    def undeclared(self, case: Case) -> str:
+        """Why nothing can run a case anywhere: its task stands in the registry, but nobody declares it; empty otherwise."""
+        if case.task in self.tasks:
+            return ""
+        return f"nobody declares the task {case.task!r} (hook pytest_ipfs_tasks){nearest(case.task, self.tasks)}"
+
     def job(self, case: Case, threads: int) -> Job:
         """What the host needs to run a case.
 
         Raises:
-            pytest.UsageError: nobody declared the task, or its row is not valid.
+            pytest.UsageError: nobody declared the task.
         """
-        if case.task not in self.tasks:
-            raise pytest.UsageError(
-                f"{case.nodeid}: nobody declares the task {case.task!r}{nearest(case.task, self.tasks)}"
-            )
+        if reason := self.undeclared(case):
+            raise pytest.UsageError(f"{case.nodeid}: {reason}")
         return Job(
             case=case,
             recipe=self.registry.recipe(case.model, case.task),

@@ -124,6 +124,7 @@ class Registry:
         self.sets: dict[str, tuple[str, ...]] = {}
         self._raw: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, ModelRow] = {}
+        self._heads: dict[tuple[str, str], TaskRow] = {}
         self._sources: dict[str, str] = {}
         self._processors: dict[str, dict[str, Any]] = {}
         self._tasks: dict[str, tuple[str, ...]] = {}
@@ -148,6 +149,7 @@ class Registry:
         for model, row in rows.items():
             self._raw[model], self._sources[model] = row, source
             self._rows.pop(model, None)
+            self._heads = {key: head for key, head in self._heads.items() if key[0] != model}
 
     def narrow(self, tasks: Mapping[str, tuple[str, ...]]) -> None:
         """Keep the model types of a pipeline map, with the tasks that it names, in its order."""
@@ -172,25 +174,42 @@ class Registry:
     def category(self, model: str) -> str:
         return self.row(model).category
 
+    def validate(self, model: str) -> None:
+        """Find out before the run whether every task of a model type has a usable row.
+
+        Raises:
+            pytest.UsageError: the row of a task is not valid, or names a processor that is not there.
+        """
+        for task in self.tasks(model):
+            self._head(model, task)
+
+    def _head(self, model: str, task: str) -> TaskRow:
+        """The validated row of a task, its processor named."""
+        head = self._heads.get((model, task))
+        if head is None:
+            row, source, keys = self.row(model), self._sources[model], f"models.{model}.tasks.{task}"
+            head = convert(row.tasks[task], TaskRow, source, keys)
+            name = head.processor or row.processor
+            if name not in self._processors:
+                raise pytest.UsageError(f"{source}: {keys}: no processor {name!r}{nearest(name, self._processors)}")
+            head = self._heads[model, task] = msgspec.structs.replace(head, processor=name)
+        return head
+
     def recipe(self, model: str, task: str) -> Recipe:
         """What builds the tiny checkpoint of a model type for a task.
 
         Raises:
             pytest.UsageError: the row of the task is not valid, or names a processor that is not there.
         """
-        row, keys = self.row(model), f"models.{model}.tasks.{task}"
-        source = self._sources[model]
-        head = convert(row.tasks[task], TaskRow, source, keys)
-        name = head.processor or row.processor
-        if name not in self._processors:
-            raise pytest.UsageError(f"{source}: {keys}: no processor {name!r}{nearest(name, self._processors)}")
+        row, head = self.row(model), self._head(model, task)
+        assert head.processor is not None
         return Recipe(
             model=model,
             category=row.category,
             model_class=head.model_class,
             config_class=row.config_class,
             config=merge(row.config, head.config),
-            processor=self._processors[name],
+            processor=self._processors[head.processor],
             inputs=head.inputs,
             seed=row.seed,
             hub=row.hub,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..matrix import ROOT
@@ -27,6 +28,11 @@ def properties_of(verdict: Verdict) -> list[tuple[str, object]]:
     }
     whole = msgspec.json.encode(verdict, enc_hook=str).decode()
     return [*((f"ipfs.{name}", value) for name, value in parts.items()), (WHOLE, whole)]
+
+
+def without_verdict(properties: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
+    """The properties that are not of a verdict."""
+    return [(name, value) for name, value in properties if not name.startswith("ipfs.")]
 
 
 def verdict_of(report: pytest.TestReport) -> Verdict | None:
