@@ -58,9 +58,9 @@ def pytest_ipfs_models(config: pytest.Config) -> Mapping[str, Any]:  # type: ign
 
         def pytest_ipfs_models():
             return {"bert_wide": {
-                "category": "language", "config_class": "BertConfig", "processor": "wordpiece",
+                "category": "language", "config_class": "BertConfig", "processor": "bert-wordpiece",
                 "config": {"hidden_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4,
-                           "intermediate_size": 128, "vocab_size": 512, "max_position_embeddings": 64},
+                           "intermediate_size": 128, "vocab_size": 226, "max_position_embeddings": 64},
                 "tasks": {"fill-mask": {"class": "BertForMaskedLM"}},
             }}
     """

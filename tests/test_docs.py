@@ -24,8 +24,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 SET_UP = [
     "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt ."
     " && .venv/bin/pytest --ipfs-models=bert,vit,whisper,llava",
-    "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[test]'"
-    " && .venv/bin/pytest -n 2 --dist loadfile",
+    "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[test]' && .venv/bin/pytest -n 2",
 ]
 
 

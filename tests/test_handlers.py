@@ -1,64 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from cases import SAMPLE, job, recipe, task_on
+from cases import recipe, task_on
 
 from pytest_ipfs_accelerate.handlers import Handler
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu
 from pytest_ipfs_accelerate.matrix import Case
 from pytest_ipfs_accelerate.models.samples import picture
 from pytest_ipfs_accelerate.results import HandlerResult
-from pytest_ipfs_accelerate.runner import open_handler
 from pytest_ipfs_accelerate.verdict import Implementation
-
-
-class Guarded(torch.Tensor):
-    """A tensor on which nothing can be set, as ``device`` and ``shape`` cannot on any."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{name} was set on a tensor")
-
-
-def guarded(tensors: Any) -> dict[str, Any]:
-    return {name: tensor.as_subclass(Guarded) for name, tensor in tensors.items()}
-
-
-class GuardedEndpoint:
-    """An endpoint whose outputs are guarded, whatever it computes them on."""
-
-    def __init__(self, endpoint: Any) -> None:
-        self._endpoint = endpoint
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._endpoint, name)
-
-    def forward(self, inputs: Any) -> Any:
-        return guarded(self._endpoint.forward(inputs))
-
-    def generate(self, inputs: Any) -> Any:
-        return guarded(self._endpoint.generate(inputs))
-
-
-def test_the_guard_guards() -> None:
-    with pytest.raises(AttributeError, match="set on a tensor"):
-        guarded({"logits": torch.ones(2)})["logits"].implementation_type = "REAL"
-
-
-@pytest.mark.parametrize("hardware", ["cpu", "onnxruntime", "openvino"])
-@pytest.mark.parametrize(("model", "name"), SAMPLE)
-def test_no_handler_sets_anything_on_a_tensor(model: str, name: str, hardware: str) -> None:
-    handler = open_handler(job(model, name, hardware))
-    handler.endpoint = GuardedEndpoint(handler.endpoint)  # type: ignore[assignment]
-    natural = list(handler.task.samples())
-    plain = handler.task.encode(natural)
-    result = handler.handle(natural, guarded(plain))
-    assert len(result.decoded) == 2
-    assert result.hardware == hardware
 
 
 def handler(model: str = "bert", name: str = "fill-mask") -> Handler:

@@ -6,6 +6,7 @@ side of a vision-language model for generation, and the parts of a multimodal fo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +60,10 @@ def export_program(checkpoint: Checkpoint, inputs: Mapping[str, Tensor], *, gene
     Raises:
         Exception: whatever the exporter raises; the runner names the stage.
     """
-    return _export_generation(checkpoint, inputs) if generates else _export_forward(checkpoint, inputs)
+    with warnings.catch_warnings():
+        # torch's own copying of a tree specification; a user's run with -W error is not about it.
+        warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated", category=FutureWarning)
+        return _export_generation(checkpoint, inputs) if generates else _export_forward(checkpoint, inputs)
 
 
 def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Program:

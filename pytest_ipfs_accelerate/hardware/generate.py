@@ -28,14 +28,6 @@ from .outputs import generated
 Forward = Callable[..., Any]
 
 
-def greedy(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tokens`` and ``logits`` that ``model.generate`` gives with the model's own generation config."""
-    outputs = model.generate(**inputs, return_dict_in_generate=True, output_logits=True)
-    # A decoder-only model returns its prompt first; an encoder-decoder model returns its own start tokens, if any.
-    prompt = outputs["sequences"].shape[1] - len(outputs["logits"])
-    return generated(outputs, prompt)
-
-
 def cache_length(arguments: Mapping[str, Any]) -> int:
     """Number of positions in the cache among the arguments of a forward, 0 where it has none yet."""
     cache = arguments.get("past_key_values")
@@ -58,7 +50,8 @@ class Driver:
     @torch.no_grad()
     def generate(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with self._replaced():
-            return greedy(self.model, inputs)
+            options = {"return_dict_in_generate": True, "output_logits": True}
+            return generated(self.model.generate(**inputs, **options))  # type: ignore[operator]
 
     @torch.no_grad()
     def forward(self, inputs: Mapping[str, Tensor]) -> Any:

@@ -16,8 +16,9 @@ def flat_outputs(outputs: Any) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in leaves.items() if name != "loss"}
 
 
-def generated(outputs: Any, prompt: int) -> dict[str, Tensor]:
-    """``tokens`` and ``logits`` of what ``generate`` returned, without the ``prompt`` first tokens of its sequences."""
+def generated(outputs: Any) -> dict[str, Tensor]:
+    """``tokens`` and ``logits`` of what ``generate`` returned, on the CPU, of the generated part alone: a decoder-only model
+    returns its prompt first, an encoder-decoder model its own start tokens, if any."""
     logits = torch.stack([step.detach().float().cpu() for step in outputs["logits"]], dim=1)
-    tokens = outputs["sequences"].detach().cpu()[:, prompt:]
-    return {"tokens": tokens[:, : logits.shape[1]], "logits": logits}
+    sequences = outputs["sequences"].detach().cpu()
+    return {"tokens": sequences[:, sequences.shape[1] - logits.shape[1] :], "logits": logits}

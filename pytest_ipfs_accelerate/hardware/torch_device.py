@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.exporters.utils import get_leaf_tensors
 
 from ..models.checkpoint import Checkpoint
 from .base import Endpoint, Hardware, NotOnHardware, Tensors
 from .export import Program
-from .generate import greedy
-from .outputs import flat_outputs
+from .outputs import flat_outputs, generated
 
 _PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
@@ -26,32 +26,31 @@ class TorchEndpoint(Endpoint):
         self.torch_device = device
         self.device = name
         self.precision = _PRECISIONS[model.dtype]
-        self._seen: set[str] = set()
+        self._places: set[str] = set()
 
     @torch.no_grad()
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensors:
-        outputs = self.model(**self._moved(inputs))
-        self._note(outputs)
-        return flat_outputs(outputs)
+        return flat_outputs(self._seen(self.model(**self._moved(inputs))))
 
     @torch.no_grad()
     def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:
-        return greedy(self.model, self._moved(inputs))
+        options = {"return_dict_in_generate": True, "output_logits": True}
+        return generated(self._seen(self.model.generate(**self._moved(inputs), **options)))
 
     def _moved(self, inputs: Mapping[str, Tensor]) -> Tensors:
         return {name: tensor.to(self.torch_device) for name, tensor in inputs.items()}
 
-    def _note(self, outputs: Any) -> None:
-        first = next(iter(outputs.values()))
-        if isinstance(first, Tensor):
-            self._seen.add(first.device.type)
+    def _seen(self, outputs: Any) -> Any:
+        """``outputs`` as they are, their devices noted before anything moves them."""
+        self._places.update(tensor.device.type for tensor in get_leaf_tensors(outputs).values())
+        return outputs
 
     def evidence(self) -> dict[str, Any]:
         parameters = {parameter.device.type for parameter in self.model.parameters()}
-        places = parameters | self._seen
+        places = parameters | self._places
         if places != {self.torch_device.type}:
             raise NotOnHardware(f"asked for {self.torch_device.type}, found tensors on {sorted(places)}")
-        evidence: dict[str, Any] = {"parameters on": sorted(parameters), "outputs on": sorted(self._seen)}
+        evidence: dict[str, Any] = {"parameters on": sorted(parameters), "outputs on": sorted(self._places)}
         if self.torch_device.type == "cuda":
             evidence["peak memory, bytes"] = torch.cuda.max_memory_allocated(self.torch_device)
         return evidence

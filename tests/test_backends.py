@@ -1,0 +1,98 @@
+"""Every task of the four models on both runtimes: whole, they pass; broken on their own side, they fail where it shows.
+
+Each test exports its program once and uses it for all that it checks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from cases import SAMPLE, job, recipe, task_on
+
+from pytest_ipfs_accelerate.runner import open_handler, run_case
+from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
+
+RUNTIMES = {"onnxruntime": "OnnxRuntime", "openvino": "OpenVino"}
+
+
+def run(model: str, task: str, hardware: str, fault: str) -> Verdict:
+    return run_case(job(model, task, hardware, f"sabotage:{fault}{RUNTIMES[hardware]}"), lambda stage: None)
+
+
+class Guarded(torch.Tensor):
+    """A tensor on which nothing can be set, as ``device`` and ``shape`` cannot on any."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name} was set on a tensor")
+
+
+def guarded(tensors: Any) -> dict[str, Any]:
+    return {name: tensor.as_subclass(Guarded) for name, tensor in tensors.items()}
+
+
+class GuardedEndpoint:
+    """An endpoint whose outputs are guarded, whatever it computes them on."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._endpoint, name)
+
+    def forward(self, inputs: Any) -> Any:
+        return guarded(self._endpoint.forward(inputs))
+
+    def generate(self, inputs: Any) -> Any:
+        return guarded(self._endpoint.generate(inputs))
+
+
+def test_the_guard_guards() -> None:
+    with pytest.raises(AttributeError, match="set on a tensor"):
+        guarded({"logits": torch.ones(2)})["logits"].implementation_type = "REAL"
+
+
+def handle_guarded(model: str, task: str, hardware: str) -> None:
+    handler = open_handler(job(model, task, hardware))
+    handler.endpoint = GuardedEndpoint(handler.endpoint)  # type: ignore[assignment]
+    natural = list(handler.task.samples())
+    result = handler.handle(natural, guarded(handler.task.encode(natural)))
+    assert len(result.decoded) == 2
+    assert result.hardware == hardware
+
+
+@pytest.mark.parametrize(("model", "task"), SAMPLE)
+def test_no_handler_sets_anything_on_a_tensor_on_the_cpu(model: str, task: str) -> None:
+    handle_guarded(model, task, "cpu")
+
+
+@pytest.mark.parametrize(("model", "task"), SAMPLE)
+def test_whole_backends_pass_and_broken_ones_fail(model: str, task: str) -> None:
+    masked = task_on(recipe(model, task), task).padding_length is not None
+    for hardware in RUNTIMES:
+        whole = run_case(job(model, task, hardware), lambda stage: None)
+        assert whole.outcome is Outcome.PASSED, whole
+        scaled = run(model, task, hardware, "Scaled")
+        assert (scaled.outcome, scaled.stage) == (Outcome.FAILED, Stage.PARITY), scaled.reason
+        maskless = run(model, task, hardware, "Maskless")
+        expected = (Outcome.FAILED, Stage.PARITY) if masked else (Outcome.PASSED, Stage.BATCH)
+        assert (maskless.outcome, maskless.stage) == expected, maskless.reason
+        handle_guarded(model, task, hardware)
+
+
+@pytest.mark.parametrize(
+    ("model", "task"), [("bert", "fill-mask"), ("vit", "image-classification"), ("llava", "pretraining")]
+)
+def test_each_fault_is_named_at_its_stage(model: str, task: str) -> None:
+    faults = {
+        "Constant": (Stage.RUN, "is constant"),
+        "NotFinite": (Stage.RUN, "non-finite"),
+        "Frozen": (Stage.PARITY, "altered"),
+        "RowMixing": (Stage.BATCH, "of a batch of two departs"),
+    }
+    for hardware in RUNTIMES:
+        for fault, (stage, words) in faults.items():
+            verdict = run(model, task, hardware, fault)
+            assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, stage), verdict.reason
+            assert words in verdict.reason
