@@ -30,6 +30,8 @@ from .wire import read_frame, write_frame
 RUNNER = "pytest_ipfs_accelerate.runner:run_case"
 TAIL = 4000
 """Characters of the host's own output that join the verdict of a crash."""
+GRACE = 2
+"""Seconds that a process which is ending gets before it is killed."""
 
 
 class CaseHost(Protocol):
@@ -85,6 +87,9 @@ class Host:
                     return msgspec.convert(content, Verdict)
                 stage = Stage(content)
         except TimeoutError:
+            if process.poll() is not None:
+                # It died long ago, and a child of its own held the pipe open.
+                return self._crashed(job, stage, process, kills)
             return self._timed_out(job, stage, process)
         except (EOFError, BrokenPipeError):
             return self._crashed(job, stage, process, kills)
@@ -142,7 +147,7 @@ class Host:
         # Its fault handler answers SIGABRT with the stack, also while native code holds the interpreter lock.
         process.send_signal(signal.SIGABRT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2)
+            process.wait(timeout=GRACE)
         output = self._output()
         self.close()
         return self._ended(
@@ -150,8 +155,10 @@ class Host:
         )
 
     def _crashed(self, job: Job, stage: Stage, process: subprocess.Popen[bytes], kills: int) -> Verdict:
-        code = process.wait()
-        reason = describe_exit(code, out_of_memory=oom_kills() > kills)
+        try:
+            reason = describe_exit(process.wait(timeout=GRACE), out_of_memory=oom_kills() > kills)
+        except subprocess.TimeoutExpired:
+            reason = f"the process closed its pipe and did not end within {GRACE} s; killed"
         output = self._output()
         self.close()
         return self._ended(job, Outcome.CRASHED, stage, reason, output)

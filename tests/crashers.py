@@ -67,6 +67,34 @@ def hangs(job: Job, enter: Enter) -> Verdict:
     return passes(job, enter)
 
 
+def leaves_a_child(job: Job, enter: Enter) -> Verdict:
+    """Dies while a child of its own holds every pipe open."""
+    enter(Stage.RUN)
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return passes(job, enter)
+
+
+def never_ends(job: Job, enter: Enter) -> Verdict:
+    """Closes its pipes and stays."""
+    enter(Stage.RUN)
+    os.closerange(3, 64)
+    time.sleep(60)
+    return passes(job, enter)
+
+
+def interrupts(job: Job, enter: Enter) -> Verdict:
+    """The user presses Ctrl-C while a case runs."""
+    enter(Stage.RUN)
+    with open("host.pid", "w") as file:
+        file.write(str(os.getpid()))
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
+    return passes(job, enter)
+
+
 def raises(job: Job, enter: Enter) -> NoReturn:
     enter(Stage.BUILD)
     raise RuntimeError("no such thing")
@@ -81,5 +109,6 @@ def by_task(job: Job, enter: Enter) -> Verdict:
         "token-classification": exits,
         "question-answering": hangs,
         "multiple-choice": raises,
+        "next-sentence-prediction": interrupts,
     }
     return ends[job.case.task](job, enter)

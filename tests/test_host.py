@@ -87,6 +87,21 @@ def test_a_hang_is_killed_with_its_children(host: Host) -> None:
     assert "in hangs" in verdict.detail  # the stack at which it hung
 
 
+def test_a_death_is_no_hang_though_a_child_holds_the_pipe(host: Host) -> None:
+    host.timeouts = {**host.timeouts, Stage.RUN: 1.5}
+    verdict = run(host, "leaves_a_child")
+    assert (verdict.outcome, verdict.stage) == (Outcome.CRASHED, Stage.RUN)
+    assert "SIGSEGV" in verdict.reason
+
+
+def test_a_process_that_closes_its_pipe_and_stays_is_killed(host: Host) -> None:
+    started = time.monotonic()
+    verdict = run(host, "never_ends")
+    assert time.monotonic() - started < 30
+    assert verdict.outcome is Outcome.CRASHED
+    assert "did not end within 2 s" in verdict.reason
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended (one that nobody reaps yet is a zombie)."""
     for _ in range(50):
@@ -190,3 +205,21 @@ def test_a_run_of_faults_ends_in_one_verdict_each(pytester: pytest.Pytester, wor
     result.stdout.fnmatch_lines(["crashed: 6 cases"])
     assert "Traceback" not in output
     assert "site-packages" not in output
+
+
+def test_ctrl_c_keeps_the_verdicts_and_kills_the_host(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST.format(tests=os.path.dirname(__file__)))
+    result = pytester.runpytest_subprocess(
+        "ipfs/bert::fill-mask-cpu",
+        "ipfs/bert::next-sentence-prediction-cpu",
+        "ipfs/bert::text-encoding-cpu",
+        "--ipfs-json=out.json",
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    report = json.loads((pytester.path / "out.json").read_text())
+    assert report["counts"] == {"passed": 1}
+    assert report["exit_status"] == 2
+    interrupted = ["ipfs/bert::next-sentence-prediction-cpu", "ipfs/bert::text-encoding-cpu"]
+    assert report["not_run"] == dict.fromkeys(interrupted, "not reached: interrupted")
+    result.stdout.fnmatch_lines(["model  cpu", "bert   1/1", "not reached: interrupted: 2 cases"])
+    assert is_gone(int((pytester.path / "host.pid").read_text()))
