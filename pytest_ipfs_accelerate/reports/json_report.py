@@ -33,7 +33,8 @@ LIBRARIES = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A run. ``counts`` are verdicts by outcome; ``not_run`` maps the node id of a selected case without a verdict to the
-    reason, ``deselected`` or ``not reached`` (interrupted, or stopped by ``-x``)."""
+    reason: ``deselected``, or ``not reached`` and why (``not reached: interrupted``, ``not reached: stopping after 1 failures``).
+    """
 
     schema: int
     command: list[str]

@@ -52,8 +52,14 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.tally.add(report)
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        # Ctrl-C has no words; pytest's and xdist's own interruptions say why.
+        self.tally.stopped = str(excinfo.value) or "interrupted"
+
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if isinstance(session.shouldfail, str):  # -x and --maxfail
+            self.tally.stopped = session.shouldfail
         if (path := self.plan.settings.json) is not None:
             write_report(path, self.tally, int(exitstatus))
 

@@ -15,11 +15,13 @@ TALLY = pytest.StashKey["Tally"]()
 
 @dataclass
 class Tally:
-    """``planned`` cases by node id, the ``verdicts`` that came, and the ``deselected`` node ids."""
+    """``planned`` cases by node id, the ``verdicts`` that came, and the ``deselected`` node ids; ``stopped`` says why the run
+    ended early, if it did."""
 
     planned: dict[str, Case] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     deselected: set[str] = field(default_factory=set)
+    stopped: str = ""
 
     def add(self, report: pytest.TestReport) -> None:
         """Take the verdict of a report. A case that failed without one (its worker died, a fixture of the user's raised)
@@ -41,7 +43,7 @@ class Tally:
             hardware=case.hardware,
             outcome=Outcome.CRASHED if died else Outcome.FAILED,
             stage=Stage.SELECT,
-            reason=_last_line(report.longreprtext) if died else f"{report.when}: {_last_line(report.longreprtext)}",
+            reason=_message(report) if died else f"{report.when}: {_message(report)}",
             detail=report.longreprtext,
         )
 
@@ -53,8 +55,9 @@ class Tally:
     @property
     def not_run(self) -> dict[str, str]:
         """Why each planned case has no verdict, by node id."""
+        unreached = f"not reached: {self.stopped}" if self.stopped else "not reached"
         return {
-            nodeid: "deselected" if nodeid in self.deselected else "not reached"
+            nodeid: "deselected" if nodeid in self.deselected else unreached
             for nodeid in self.planned
             if nodeid not in self.verdicts
         }
@@ -67,6 +70,8 @@ def case_of(nodeid: str) -> Case:
     return Case(path.partition("/")[2], task, hardware)
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no reason was given"
+def _message(report: pytest.TestReport) -> str:
+    """The message of the exception where there is one, else the last line of what the report says."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = [line.strip() for line in report.longreprtext.splitlines() if line.strip()]
+    return crash.message if crash else (lines or ["no reason was given"])[-1]
