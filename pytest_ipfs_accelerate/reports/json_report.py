@@ -33,8 +33,7 @@ LIBRARIES = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A run. ``counts`` are verdicts by outcome; ``not_run`` maps the node id of a selected case without a verdict to the
-    reason: ``deselected``, or ``not reached`` and why (``not reached: interrupted``, ``not reached: stopping after 1 failures``).
-    """
+    reason: ``deselected``, or ``not reached`` and why (``not reached: interrupted``)."""
 
     schema: int
     command: list[str]
