@@ -158,7 +158,7 @@ class Host:
         try:
             reason = describe_exit(process.wait(timeout=GRACE), out_of_memory=oom_kills() > kills)
         except subprocess.TimeoutExpired:
-            reason = f"the process closed its pipe and did not end within {GRACE} s; killed"
+            reason = f"the process closed its pipe, or wrote what is no frame, and did not end within {GRACE} s; killed"
         output = self._output()
         self.close()
         return self._ended(job, Outcome.CRASHED, stage, reason, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,27 +82,33 @@ def compare(name: str, reference: Tensor, other: Tensor, tolerance: Tolerance, a
     if reference.shape != other.shape:
         note = f"shape {tuple(other.shape)}, expected {tuple(reference.shape)}"
         return Comparison(against=against, output=name, ok=False, note=note)
+    if reference.is_floating_point() != other.is_floating_point():
+        return Comparison(against=against, output=name, ok=False, note=f"{other.dtype}, expected {reference.dtype}")
     if not reference.is_floating_point():
         wrong = int((reference != other).sum())
         note = f"{wrong} of {reference.numel()} differ" if wrong else f"all {reference.numel()} equal"
         return Comparison(against=against, output=name, ok=not wrong, note=note)
     reference, other = reference.double(), other.double()
-    error, farthest = (
-        relative_l2(reference, other),
-        float((reference - other).abs().max()) if reference.numel() else 0.0,
-    )
+    error = relative_l2(reference, other)
+    farthest = float((reference - other).abs().max()) if reference.numel() else 0.0
     norms = float(reference.norm() * other.norm())
     return Comparison(
         against=against,
         output=name,
         # Written so that a NaN error is not ok.
         ok=error <= tolerance.relative_l2 or farthest <= tolerance.max_abs,
-        relative_l2=error,
-        max_abs=farthest,
-        cosine=float(reference.flatten() @ other.flatten()) / norms if norms else None,
+        relative_l2=_finite(error),
+        max_abs=_finite(farthest),
+        cosine=_finite(float(reference.flatten() @ other.flatten()) / norms) if norms else None,
         bound=tolerance.relative_l2,
         absolute_bound=tolerance.max_abs,
+        note="" if math.isfinite(error) else f"relative L2 is {error}",
     )
+
+
+def _finite(number: float) -> float | None:
+    """JSON has no NaN and no infinity; the comparison says in its note what it found."""
+    return number if math.isfinite(number) else None
 
 
 def compare_rows(

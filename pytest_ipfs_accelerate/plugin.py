@@ -12,7 +12,7 @@ import pytest
 
 from .arguments import asked_for
 from .fixtures import CASES_MARK, ipfs_case, ipfs_checkpoint, ipfs_handler, ipfs_host
-from .settings import add_options
+from .settings import add_options, asked_to_list
 
 __all__ = ["ipfs_case", "ipfs_checkpoint", "ipfs_handler", "ipfs_host"]
 
@@ -29,7 +29,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    if not config.getoption("ipfs_list"):
+    if not asked_to_list(config):
         return None
     from .plan import plan_of
     from .reports.terminal import listing

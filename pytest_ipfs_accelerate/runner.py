@@ -27,7 +27,7 @@ from .parity import (
 from .results import HandlerResult
 from .specs import Job, Recipe
 from .tasks.base import Task
-from .verdict import Comparison, Outcome, Stage, Verdict
+from .verdict import Comparison, Implementation, Outcome, Stage, Verdict
 
 Enter = Callable[[Stage], None]
 
@@ -180,6 +180,10 @@ class CaseRun:
             for name, result in results.items():
                 if faults := faults_of(result.outputs):
                     raise Fault(f"the output of the {name} sample: {'; '.join(faults)}")
+                if result.implementation is Implementation.MOCK:
+                    raise Fault(
+                        f"{self.job.case.hardware} says of itself that it is a mock, and a mock is never a pass"
+                    )
             return results
 
     def _compare(
@@ -210,6 +214,8 @@ class CaseRun:
             Fault: one of them is not ok.
         """
         self.comparisons += comparisons
+        if not any(comparison.output != "decoded" for comparison in comparisons):
+            raise Fault("there was no raw output to compare")
         wrong = [comparison for comparison in comparisons if not comparison.ok]
         if wrong:
             raise Fault(f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}")

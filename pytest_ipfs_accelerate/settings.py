@@ -161,6 +161,12 @@ def is_configured(config: pytest.Config) -> bool:
     return any(_given(config, option) is not None for option in OPTIONS)
 
 
+def asked_to_list(config: pytest.Config) -> bool:
+    """Whether the selection is to be printed and nothing run."""
+    given = _given(config, next(option for option in OPTIONS if option.name == "list"))
+    return given is not None and bool(given[0])
+
+
 def read_settings(config: pytest.Config) -> Settings:
     """The settings of a run.
 

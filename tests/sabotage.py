@@ -10,6 +10,8 @@ from torch.utils._pytree import tree_map_only
 
 from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime, OnnxRuntimeEndpoint
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
+from pytest_ipfs_accelerate.hardware.torch_device import Cpu
+from pytest_ipfs_accelerate.verdict import Implementation
 
 
 def _floats(change: Any) -> Any:
@@ -67,6 +69,15 @@ class RowMixing:
             return tensor + 0.01 * tensor[:1] if tensor.dim() and tensor.shape[0] == 2 else tensor
 
         return tree_map_only(torch.Tensor, _floats(mix), outputs)
+
+
+class Mock(Cpu):
+    """Says that it is a mock, and computes what is right."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        endpoint.implementation = Implementation.MOCK
+        return endpoint
 
 
 def _broken(fault: type, hardware: type, endpoint: type) -> type:

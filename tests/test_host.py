@@ -115,6 +115,13 @@ def is_gone(pid: int) -> bool:
     return False
 
 
+def test_a_broken_wire_is_a_crash_and_not_a_hang(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "GRACE", 0.5)
+    verdict = run(host, "babbles")
+    assert verdict.outcome is Outcome.CRASHED
+    assert "no frame" in verdict.reason
+
+
 def test_no_limit_is_no_limit(host: Host) -> None:
     host.timeouts = dict.fromkeys(host.timeouts, 0)
     host.target = "crashers:passes"

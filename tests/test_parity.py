@@ -55,7 +55,9 @@ def test_rounding_passes_and_its_numbers_are_kept() -> None:
     [
         (torch.ones(2, 3), torch.ones(3, 2), "shape"),
         (torch.tensor([1, 2, 3]), torch.tensor([1, 2, 4]), "1 of 3 differ"),
-        (torch.ones(3), torch.tensor([1.0, float("nan"), 1.0]), "nan"),
+        (torch.ones(3), torch.tensor([1.0, float("nan"), 1.0]), "relative L2 is nan"),
+        (torch.zeros(3), torch.ones(3), "relative L2 is inf"),
+        (torch.ones(3), torch.ones(3, dtype=torch.long), "torch.int64, expected torch.float32"),
     ],
 )
 def test_what_cannot_be_the_same_is_not(reference: torch.Tensor, other: torch.Tensor, words: str) -> None:

@@ -160,3 +160,16 @@ def test_the_checkpoint_of_a_hardware_is_its_own() -> None:
         for parameter in endpoint.model.parameters():
             parameter.zero_()
     assert all(torch.equal(before[name], tensor) for name, tensor in task.checkpoint.model.state_dict().items())
+
+
+def test_a_mock_is_never_a_pass() -> None:
+    verdict = run_case(job("vit", "image-classification", "cpu", "sabotage:Mock"), lambda stage: None)
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.RUN)
+    assert "a mock is never a pass" in verdict.reason
+
+
+def test_nothing_compared_is_not_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "compare_rows", lambda *arguments: [])
+    verdict = run_case(job("vit", "image-classification", "cpu"), lambda stage: None)
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
+    assert "no raw output to compare" in verdict.reason
