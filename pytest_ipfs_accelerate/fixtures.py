@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .matrix import Case
-from .settings import STAGE_SECONDS
 
 if TYPE_CHECKING:
     from .plan import Plan
-
-WORKERS = "PYTEST_XDIST_WORKER_COUNT"
-CASES_MARK = (
-    "ipfs_cases(models, tasks, hardware): the cases over which this test is parametrized, in the words of the options"
-)
-"""The one mark that users write, so it is registered in every run."""
 
 
 def _plan(config: pytest.Config) -> Plan:
@@ -27,13 +18,6 @@ def _plan(config: pytest.Config) -> Plan:
     from .plan import plan_of
 
     return plan_of(config)
-
-
-def threads() -> int:
-    """Threads of this process: its share of the cores among the workers of xdist."""
-    from .host import share_of_cores
-
-    return share_of_cores(int(os.environ.get(WORKERS, "1")))
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +29,7 @@ def ipfs_host(pytestconfig: pytest.Config) -> Iterator[Any]:
     from .host import Host, InProcess
 
     settings = _plan(pytestconfig).settings
-    host = InProcess() if settings.isolate == "none" else Host(timeouts=settings.timeouts, threads=threads())
+    host = InProcess() if settings.isolate == "none" else Host(timeouts=settings.timeouts, threads=settings.threads)
     yield host
     host.close()
 
@@ -69,7 +53,7 @@ def ipfs_checkpoint(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
         pytest.skip(reason)
     from .runner import open_checkpoint
 
-    return open_checkpoint(plan.job(ipfs_case, threads()).recipe)
+    return open_checkpoint(plan.job(ipfs_case).recipe)
 
 
 @pytest.fixture
@@ -83,7 +67,7 @@ def ipfs_handler(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
         pytest.skip(reason)
     from .runner import open_handler
 
-    return open_handler(plan.job(ipfs_case, threads()))
+    return open_handler(plan.job(ipfs_case))
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
@@ -123,20 +107,3 @@ def _marked(plan: Plan, marker: pytest.Mark) -> list[Case]:
     if unknown or marker.args:
         raise pytest.UsageError(f"ipfs_cases takes models, tasks and hardware by keyword, not {unknown or marker.args}")
     return plan.marked_cases(**marker.kwargs)
-
-
-def reproduce(config: pytest.Config, case: Case) -> str:
-    """The command that runs a case again, with the options that its meaning depends on."""
-    plan = _plan(config)
-    settings = plan.settings
-    options = [
-        f"--ipfs-{name}={path}"
-        for name, path in (("registry", settings.registry), ("pipeline-map", settings.pipeline_map))
-        if path is not None
-    ]
-    if case.hardware in plan.require:
-        options.append(f"--ipfs-require={case.hardware}")
-    limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != STAGE_SECONDS[stage]]
-    if limits:
-        options.append("--ipfs-timeout=" + ",".join(limits))
-    return shlex.join(["pytest", case.nodeid, *options])

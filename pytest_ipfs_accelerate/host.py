@@ -231,9 +231,3 @@ def oom_kills() -> int:
                 if name == key:
                     return int(number)
     return 0
-
-
-def share_of_cores(processes: int) -> int:
-    """Threads for one of ``processes`` that share the cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max(1, processes))

@@ -95,8 +95,6 @@ class CaseItem(pytest.Function):
         Raises:
             CaseFailed: the verdict is not ok.
         """
-        from .fixtures import reproduce, threads
-
         plan = plan_of(self.config)
         if reason := plan.unavailable(self.case):
             # It was not skipped at setup, so this machine is required to have it.
@@ -104,8 +102,8 @@ class CaseItem(pytest.Function):
         elif reason := plan.undeclared(self.case):
             verdict = self._never_ran(Outcome.FAILED, reason)
         else:
-            verdict = host.run(plan.job(self.case, threads()))
-        verdict = replace(verdict, reproduce=reproduce(self.config, self.case))
+            verdict = host.run(plan.job(self.case))
+        verdict = replace(verdict, reproduce=plan.reproduce(self.case))
         self.record(verdict)
         if not verdict.ok:
             raise CaseFailed(verdict)

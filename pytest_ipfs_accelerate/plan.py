@@ -5,6 +5,7 @@ Nothing here asks what this machine has: every process of a run must select the 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -13,10 +14,9 @@ from typing import TypeVar
 import pytest
 
 from . import builtin
-from .fixtures import CASES_MARK
 from .matrix import Case, UnknownName, absent_members, choose, mark_name
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
-from .settings import Settings, read_settings, split
+from .settings import CASES_MARK, STAGE_SECONDS, Settings, read_settings, split
 from .specs import Availability, HardwareSpec, Job, TaskSpec
 from .words import nearest
 
@@ -167,7 +167,7 @@ class Plan:
             return ""
         return f"nobody declares the task {case.task!r} (hook pytest_ipfs_tasks){nearest(case.task, self.tasks)}"
 
-    def job(self, case: Case, threads: int) -> Job:
+    def job(self, case: Case) -> Job:
         """What the host needs to run a case.
 
         Raises:
@@ -180,8 +180,23 @@ class Plan:
             recipe=self.registry.recipe(case.model, case.task),
             hardware=self.hardware[case.hardware].target,
             task=self.tasks[case.task].target,
-            threads=threads,
+            threads=self.settings.threads,
         )
+
+    def reproduce(self, case: Case) -> str:
+        """The command that runs a case again, with the options that its meaning depends on."""
+        settings = self.settings
+        options = [
+            f"--ipfs-{name}={path}"
+            for name, path in (("registry", settings.registry), ("pipeline-map", settings.pipeline_map))
+            if path is not None
+        ]
+        if case.hardware in self.require:
+            options.append(f"--ipfs-require={case.hardware}")
+        limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != STAGE_SECONDS[stage]]
+        if limits:
+            options.append("--ipfs-timeout=" + ",".join(limits))
+        return shlex.join(["pytest", case.nodeid, *options])
 
 
 Spec = TypeVar("Spec", HardwareSpec, TaskSpec)

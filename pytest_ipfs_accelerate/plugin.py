@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from .arguments import asked_for
-from .fixtures import CASES_MARK, ipfs_case, ipfs_checkpoint, ipfs_handler, ipfs_host
-from .settings import add_options, asked_to_list
+from .fixtures import ipfs_case, ipfs_checkpoint, ipfs_handler, ipfs_host
+from .settings import CASES_MARK, add_options, asked_to_list
 
 __all__ = ["ipfs_case", "ipfs_checkpoint", "ipfs_handler", "ipfs_host"]
 

@@ -33,6 +33,13 @@ a machine may be slow and a hang is for ever. The first stage of a fresh host al
 
 ISOLATION = ("process", "none")
 
+WORKERS = "PYTEST_XDIST_WORKER_COUNT"
+
+CASES_MARK = (
+    "ipfs_cases(models, tasks, hardware): the cases over which this test is parametrized, in the words of the options"
+)
+"""The one mark that users write, so it is registered in every run."""
+
 
 class Kind(Enum):
     FLAG = "flag"
@@ -97,7 +104,8 @@ OPTIONS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0 for
-    no limit; ``sources`` says for each setting where it came from, for error messages."""
+    no limit; ``threads`` is this process's share of the cores among the workers of xdist; ``sources`` says for each setting
+    where it came from, for error messages."""
 
     models: tuple[str, ...] | None
     tasks: tuple[str, ...]
@@ -112,6 +120,7 @@ class Settings:
     list: bool
     sets: Mapping[str, tuple[str, ...]]
     on_command_line: bool
+    threads: int
     sources: Mapping[str, str]
 
 
@@ -203,6 +212,7 @@ def read_settings(config: pytest.Config) -> Settings:
         list="list" in found,
         sets=_sets(config.getini("ipfs_sets")),
         on_command_line=_on_command_line(config),
+        threads=share_of_cores(int(os.environ.get(WORKERS, "1"))),
         sources=sources,
     )
 
@@ -211,6 +221,12 @@ def _all(found: Mapping[str, Given]) -> bool:
     """Whether everything is selected: ``all`` is on, and no narrower selection was given closer to the user."""
     everything, models = found.get("all"), found.get("models")
     return everything is not None and bool(everything.value) and (models is None or everything.rank <= models.rank)
+
+
+def share_of_cores(processes: int) -> int:
+    """Threads for one of ``processes`` that share the cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // max(1, processes))
 
 
 def _on_command_line(config: pytest.Config) -> bool:

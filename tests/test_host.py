@@ -12,7 +12,8 @@ import pytest
 from cases import job
 
 from pytest_ipfs_accelerate import host as hosts
-from pytest_ipfs_accelerate.host import Host, InProcess, describe_exit, share_of_cores
+from pytest_ipfs_accelerate.host import Host, InProcess, describe_exit
+from pytest_ipfs_accelerate.settings import share_of_cores
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
 
 JOB = job("bert", "fill-mask", "cpu")
