@@ -10,6 +10,13 @@ import pytest
 
 Run = Callable[..., pytest.RunResult]
 
+# fakes is imported by the tests too, so pytest cannot rewrite its assertions; there are none. Of the plugins that happen to be
+# here some take a second to load where no bytecode is written.
+OPTIONS = (
+    *("-p", "fakes", "-p", "no:hypothesispytest", "-p", "no:anyio"),
+    *("-W", "error::pytest.PytestWarning", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+)
+
 
 @pytest.fixture
 def clean(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
@@ -26,10 +33,16 @@ def run(clean: pytest.Pytester) -> Run:
     """Runs pytest with the model types, hardware and host of ``fakes``, every warning of pytest an error."""
 
     def run(*arguments: str) -> pytest.RunResult:
-        # The tests import fakes too, so pytest cannot rewrite its assertions; there are none.
-        filters = ("-W", "error::pytest.PytestWarning", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-        # Not under test, and its modules take a second to load where no bytecode is written.
-        others = ("-p", "no:hypothesispytest", "-p", "no:anyio")
-        return clean.runpytest_inprocess("-p", "fakes", *others, *filters, *arguments)
+        return clean.runpytest_inprocess(*OPTIONS, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def run_apart(clean: pytest.Pytester) -> Run:
+    """The same in a process of its own: pytest remembers the marks that were once registered in a process."""
+
+    def run(*arguments: str) -> pytest.RunResult:
+        return clean.runpytest_subprocess(*OPTIONS, *arguments)
 
     return run

@@ -127,8 +127,8 @@ def test_without_the_cache_plugin(run: Run) -> None:
     run("--ipfs-models=bee", "-p", "no:cacheprovider").assert_outcomes(passed=BEE // 2, skipped=BEE // 2)
 
 
-def test_strict_everything(run: Run) -> None:
-    run("--ipfs-models=ant", "--strict-markers", "--strict-config").assert_outcomes(passed=6, skipped=6)
+def test_strict_everything(run_apart: Run) -> None:
+    run_apart("--ipfs-models=ant", "--strict-markers", "--strict-config").assert_outcomes(passed=6, skipped=6)
 
 
 def test_junit_carries_the_verdict(run: Run, clean: pytest.Pytester) -> None:
@@ -223,6 +223,7 @@ def test_fixtures_of_a_conftest_work_on_cases(run: Run, clean: pytest.Pytester) 
         @pytest.fixture(autouse=True)
         def around_a_case(request):
             assert request.node.get_closest_marker("ipfs_case").kwargs["model"] in ("ant", "bee")
+            assert {"ipfs", "ipfs_case", request.node.case.hardware} <= set(request.node.keywords)
         """
     )
     result = run("--ipfs-models=ant,bee", "-s")

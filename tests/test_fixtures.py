@@ -22,9 +22,9 @@ def test_the_selection_parametrizes_a_test(run: Run, clean: pytest.Pytester) -> 
     run(".", "--ipfs-models=ant", "--ipfs-hardware=cpu").assert_outcomes(passed=3)
 
 
-def test_the_marks_of_a_case_stand_on_the_test(run: Run, clean: pytest.Pytester) -> None:
+def test_the_marks_of_a_case_stand_on_the_test(run_apart: Run, clean: pytest.Pytester) -> None:
     clean.makepyfile("def test_each(ipfs_case): pass")
-    result = run(".", "--ipfs-models=ant,bee", "-m", "vision and openvino", "--strict-markers")
+    result = run_apart(".", "--ipfs-models=ant,bee", "-m", "vision and openvino", "--strict-markers")
     result.assert_outcomes(passed=1, deselected=17)
 
 
@@ -45,7 +45,7 @@ def test_a_fixture_that_asks_for_the_case(run: Run, clean: pytest.Pytester) -> N
 
 
 @pytest.mark.parametrize("options", [[], ["--ipfs-models=bee"], ["--ipfs-models=bee", "-n", "2"]])
-def test_a_test_with_a_selection_of_its_own(run: Run, clean: pytest.Pytester, options: list[str]) -> None:
+def test_a_test_with_a_selection_of_its_own(run_apart: Run, clean: pytest.Pytester, options: list[str]) -> None:
     clean.makepyfile(
         """
         import pytest
@@ -58,7 +58,7 @@ def test_a_test_with_a_selection_of_its_own(run: Run, clean: pytest.Pytester, op
         """
     )
     # Strict also where no option is given: users write this mark themselves.
-    run(".", "--strict-markers", *options).assert_outcomes(passed=2)
+    run_apart(".", "--strict-markers", *options).assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize(

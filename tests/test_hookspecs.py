@@ -43,18 +43,18 @@ def test_every_hook_has_its_test() -> None:
     }
 
 
-def test_add_a_hardware(run: Run, clean: pytest.Pytester) -> None:
+def test_add_a_hardware(run: Run, run_apart: Run, clean: pytest.Pytester) -> None:
     clean.makeconftest(example("pytest_ipfs_hardware"))
     assert collected(run, "--ipfs-models=bee", "--ipfs-hardware=loop*") == ["ipfs/bee::image-classification-loopback"]
-    run("--ipfs-models=bee", "--strict-markers", "-m", "loopback").assert_outcomes(passed=1, deselected=6)
+    run_apart("--ipfs-models=bee", "--strict-markers", "-m", "loopback").assert_outcomes(passed=1, deselected=6)
 
 
-def test_add_a_task(run: Run, clean: pytest.Pytester) -> None:
+def test_add_a_task(run: Run, run_apart: Run, clean: pytest.Pytester) -> None:
     clean.makeconftest(example("pytest_ipfs_tasks"))
     clean.makefile(".json", rows=json.dumps({"models": {"pairs": PAIRS}}))
     arguments = ("--ipfs-registry=rows.json", "--ipfs-models=pairs", "--ipfs-tasks=sts", "--ipfs-hardware=cpu")
     assert collected(run, *arguments) == ["ipfs/pairs::sentence-similarity-cpu"]
-    run(*arguments, "--strict-markers", "-m", "sentence_similarity").assert_outcomes(passed=1)
+    run_apart(*arguments, "--strict-markers", "-m", "sentence_similarity").assert_outcomes(passed=1)
 
 
 def test_add_a_model(run: Run, clean: pytest.Pytester) -> None:

@@ -104,7 +104,7 @@ def test_required_hardware_fails_in_words(run: Run) -> None:
     assert "Traceback" not in result.stdout.str()
 
 
-def test_a_task_that_nobody_declares_fails_in_words(run: Run, clean: pytest.Pytester) -> None:
+def test_a_task_that_nobody_declares_fails_in_words(run_apart: Run, clean: pytest.Pytester) -> None:
     row = {
         "category": "language",
         "config_class": "BertConfig",
@@ -113,8 +113,9 @@ def test_a_task_that_nobody_declares_fails_in_words(run: Run, clean: pytest.Pyte
         "tasks": {"fill-masks": {"class": "BertForMaskedLM"}},
     }
     (clean.path / "rows.json").write_text(json.dumps({"models": {"cow": row}}))
-    result = run("--ipfs-registry=rows.json", "ipfs/cow::fill-masks-cpu", "--strict-markers")
+    result = run_apart("--ipfs-registry=rows.json", "ipfs/cow::fill-masks-cpu", "--strict-markers")
     result.assert_outcomes(failed=1)
+    assert "failed in stage select: cow, fill-masks, on cpu" in result.outlines
     assert "nobody declares the task 'fill-masks'" in result.stdout.str()
     assert "'fill-mask'" in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
@@ -185,6 +186,23 @@ def test_cases_behind_the_first_failure_are_named(run: Run, clean: pytest.Pytest
     assert [verdict["outcome"] for verdict in found["verdicts"]] == ["failed"]
     assert set(found["not_run"].values()) == {"deselected", "not reached: stopping after 1 failures"}
     assert len(found["not_run"]) == ANT - 1
+
+
+def test_a_run_that_a_plugin_ends_says_why(run: Run, clean: pytest.Pytester) -> None:
+    clean.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def ends(request):
+            if request.node.case.hardware == "openvino":
+                pytest.exit("enough is enough")
+        """
+    )
+    run("--ipfs-models=bee", "--ipfs-hardware=cpu,openvino", "--ipfs-json=out.json")
+    found = report(clean.path)
+    assert found["counts"] == {"passed": 1}
+    assert found["not_run"] == {"ipfs/bee::image-classification-openvino": "not reached: enough is enough"}
 
 
 def test_xdist_writes_one_file(run: Run, clean: pytest.Pytester) -> None:
