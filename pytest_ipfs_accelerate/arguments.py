@@ -40,8 +40,7 @@ def take_arguments(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: an argument names a case that does not exist, or the selection is not usable.
     """
-    from .nodes import SUITE_CASES
-    from .plan import plan_of
+    from .plan import SUITE_CASES, plan_of
 
     ours = [argument for argument in config.args if is_virtual(config, argument)]
     chosen = config.args_source is config.ArgsSource.ARGS

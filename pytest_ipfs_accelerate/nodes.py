@@ -17,14 +17,11 @@ import pytest
 
 from . import suite
 from .matrix import ROOT, Case, mark_name
-from .plan import plan_of
+from .plan import SUITE_CASES, plan_of
 from .verdict import Outcome, Stage, Verdict
 
 if TYPE_CHECKING:
     from .host import CaseHost
-
-SUITE_CASES = pytest.StashKey[dict[str, list[Case]]]()
-"""The cases of the matrix that this run collects, by model type."""
 
 
 @cache

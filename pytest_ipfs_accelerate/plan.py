@@ -21,6 +21,8 @@ from .specs import Availability, HardwareSpec, Job, TaskSpec
 from .words import nearest
 
 PLAN = pytest.StashKey["Plan"]()
+SUITE_CASES = pytest.StashKey[dict[str, list[Case]]]()
+"""The cases of the matrix that this run collects, by model type."""
 
 
 def plan_of(config: pytest.Config) -> Plan:

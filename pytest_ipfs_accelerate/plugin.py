@@ -59,7 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_make_collect_report(collector: pytest.Collector) -> Any:
     report = yield
     if isinstance(collector, pytest.Session) and report.passed and asked_for(collector.config):
-        from .nodes import SUITE_CASES, suite_of
+        from .nodes import suite_of
+        from .plan import SUITE_CASES
 
         if SUITE_CASES in collector.config.stash:
             report.result = [*report.result, suite_of(collector)]

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ..nodes import SUITE_CASES
-from ..plan import plan_of
+from ..plan import SUITE_CASES, plan_of
 from .json_report import check_writable, write_report
 from .tally import Tally
 from .terminal import header_lines, matrix_lines, note_lines
