@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -21,6 +23,7 @@ def serve(target: str) -> None:
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     faulthandler.enable()
+    die_with_parent()
     while True:
         try:
             job = read_frame(jobs, Job)
@@ -40,6 +43,14 @@ def serve(target: str) -> None:
             # The one boundary where anything becomes a verdict: a runner that cannot even be imported, or lets one through.
             verdict = _raised(job, stage, error)
         write_frame(answers, ("verdict", verdict))
+
+
+def die_with_parent() -> None:
+    """Where the kernel offers it, end when pytest does: one that is killed cannot kill its host, and a case that hangs never
+    comes back to see that its input has ended."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _raised(job: Job, stage: Stage, error: Exception) -> Verdict:

@@ -89,10 +89,20 @@ def never_ends(job: Job, enter: Enter) -> Verdict:
 
 def interrupts(job: Job, enter: Enter) -> Verdict:
     """The user presses Ctrl-C while a case runs."""
+    return signals_pytest(job, enter, signal.SIGINT)
+
+
+def orphans(job: Job, enter: Enter) -> Verdict:
+    """Pytest is killed while a case runs."""
+    return signals_pytest(job, enter, signal.SIGKILL)
+
+
+def signals_pytest(job: Job, enter: Enter, number: signal.Signals) -> Verdict:
+    """Leaves the process id of the host in a file, and then hangs."""
     enter(Stage.RUN)
     with open("host.pid", "w") as file:
         file.write(str(os.getpid()))
-    os.kill(os.getppid(), signal.SIGINT)
+    os.kill(os.getppid(), number)
     time.sleep(60)
     return passes(job, enter)
 
@@ -122,5 +132,6 @@ def by_task(job: Job, enter: Enter) -> Verdict:
         "question-answering": hangs,
         "multiple-choice": raises,
         "next-sentence-prediction": interrupts,
+        "pretraining": orphans,
     }
     return ends[job.case.task](job, enter)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +40,8 @@ def run(host: Host, target: str) -> Verdict:
     return verdict
 
 
-def test_one_process_serves_consecutive_cases(host: Host) -> None:
+def test_one_process_serves_consecutive_cases(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     host.target = "crashers:passes"
     first, second = host.run(JOB), host.run(JOB)
     assert first.evidence["pid"] == second.evidence["pid"] != os.getpid()
@@ -230,4 +233,11 @@ def test_ctrl_c_keeps_the_verdicts_and_kills_the_host(pytester: pytest.Pytester)
     interrupted = ["ipfs/bert::next-sentence-prediction-cpu", "ipfs/bert::text-encoding-cpu"]
     assert report["not_run"] == dict.fromkeys(interrupted, "not reached: interrupted")
     result.stdout.fnmatch_lines(["model  cpu", "bert   1/1", "not reached: interrupted: 2 cases"])
+    assert is_gone(int((pytester.path / "host.pid").read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_host_does_not_outlive_a_pytest_that_is_killed(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST.format(tests=os.path.dirname(__file__)))
+    assert pytester.runpytest_subprocess("ipfs/bert::pretraining-cpu").ret == -signal.SIGKILL
     assert is_gone(int((pytester.path / "host.pid").read_text()))
