@@ -1,0 +1,129 @@
+"""The reason why a hardware is not here is true, and tells the user what to do."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+import time
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_ipfs_accelerate.builtin import HARDWARE
+from pytest_ipfs_accelerate.hardware import probes
+from pytest_ipfs_accelerate.verdict import Implementation
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """What is installed, whatever is here: a test takes away from it."""
+    modules = {"torch", "transformers", "onnxscript", "onnxruntime", "openvino", "onnxruntime_qnn"}
+    monkeypatch.setattr(probes, "find_spec", lambda name: find_spec("sys") if name in modules else None)
+    monkeypatch.setattr(probes, "version", lambda name: "2.13.0")
+    return modules
+
+
+@pytest.mark.parametrize(
+    ("probe", "module", "words"),
+    [
+        (probes.cpu, "torch", "torch is not installed: pip install 'pytest-ipfs-accelerate'"),
+        (probes.cuda, "transformers", "transformers is not installed"),
+        (probes.apple, "torch", "torch is not installed"),
+        (probes.onnxruntime, "onnxruntime", "onnxruntime is not installed: pip install 'pytest-ipfs-accelerate'"),
+        (probes.onnxruntime, "onnxscript", "onnxscript is not installed"),
+        (probes.openvino, "openvino", "openvino is not installed"),
+        (
+            probes.qualcomm,
+            "onnxruntime_qnn",
+            "onnxruntime-qnn is not installed: pip install 'pytest-ipfs-accelerate[qualcomm]'",
+        ),
+    ],
+)
+def test_a_missing_library_names_what_to_install(installed: set[str], probe: Any, module: str, words: str) -> None:
+    installed.discard(module)
+    found = probe()
+    assert not found.available
+    assert words in found.reason
+    assert found.device == ""
+
+
+def test_what_is_installed_is_available(installed: set[str]) -> None:
+    assert all(probe().available for probe in (probes.cpu, probes.onnxruntime, probes.openvino, probes.qualcomm))
+
+
+def test_a_simulator_is_called_one(installed: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(probes, "Path", lambda name: tmp_path / "none")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert probes.qualcomm().implementation is Implementation.SIMULATOR
+    monkeypatch.setattr(platform, "machine", lambda: "ARM64")
+    assert probes.qualcomm().implementation is Implementation.REAL
+
+
+def test_an_apple_gpu_is_on_a_mac_of_apples_own(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert probes.apple().reason == "no Apple GPU: this is Linux on x86_64"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not probes.apple().available
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert probes.apple().available
+
+
+def test_a_torch_without_cuda(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "version", lambda name: "2.13.0+cpu")
+    assert probes.cuda().reason == "torch 2.13.0+cpu is built without CUDA"
+
+
+def test_no_driver(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    found = probes.cuda()
+    assert not found.available
+    assert found.reason.startswith("no NVIDIA driver: ")
+    assert "cannot open shared object file" in found.reason
+
+
+def driver(gpus: int, failure: int = 0) -> SimpleNamespace:
+    """An NVML that sees so many GPUs, or fails to start."""
+
+    def count(pointer: Any) -> int:
+        pointer._obj.value = gpus
+        return 0
+
+    def name(handle: Any, buffer: Any, size: int) -> int:
+        buffer.value = b"NVIDIA T4"
+        return 0
+
+    return SimpleNamespace(
+        nvmlInit_v2=lambda: failure,
+        nvmlShutdown=lambda: 0,
+        nvmlDeviceGetCount_v2=count,
+        nvmlDeviceGetHandleByIndex_v2=lambda index, handle: 0,
+        nvmlDeviceGetName=name,
+    )
+
+
+@pytest.mark.parametrize(("gpus", "failure", "device"), [(2, 0, "NVIDIA T4, NVIDIA T4"), (0, 0, ""), (2, 9, "")])
+def test_what_the_driver_sees(
+    installed: set[str], monkeypatch: pytest.MonkeyPatch, gpus: int, failure: int, device: str
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver(gpus, failure))
+    found = probes.cuda()
+    assert (found.available, found.device) == (bool(device), device)
+    assert bool(found.reason) is not found.available
+
+
+@pytest.mark.parametrize("spec", HARDWARE.values(), ids=lambda spec: spec.name)
+def test_every_probe_is_quick_and_says_why_not(spec: Any) -> None:
+    spec.probe()  # the first one reads metadata from the disk
+    started = time.perf_counter()
+    found = spec.probe()
+    assert time.perf_counter() - started < 0.5
+    assert bool(found.reason) is not found.available
+    assert bool(found.device) is found.available
