@@ -150,9 +150,16 @@ class Plan:
             ) from None
 
     def availability(self, hardware: str) -> Availability:
-        """Whether a hardware can run here; probed once."""
+        """Whether a hardware can run here; probed once.
+
+        Raises:
+            pytest.UsageError: its probe raised. That is a fault of whoever declared it, and no reason to skip.
+        """
         if hardware not in self._availability:
-            self._availability[hardware] = self.hardware[hardware].probe()
+            try:
+                self._availability[hardware] = self.hardware[hardware].probe()
+            except Exception as error:
+                raise pytest.UsageError(f"the probe of {hardware} raised {type(error).__name__}: {error}") from error
         return self._availability[hardware]
 
     def unavailable(self, case: Case) -> str:

@@ -185,3 +185,24 @@ def test_a_conftest_replaces_what_the_plugin_ships(run: Run, clean: pytest.Pytes
     result = run("ipfs/bee::image-classification-cpu", "-rs")
     result.assert_outcomes(skipped=1)
     assert "cpu: taken away" in result.stdout.str()
+
+
+def test_a_probe_that_raises_is_an_error_and_not_a_skip(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        from pytest_ipfs_accelerate import HardwareSpec
+
+        def broken():
+            raise OSError("no such bus")
+
+        def pytest_ipfs_hardware():
+            return [HardwareSpec(name="loopback", target="nowhere:Nothing", probe=broken)]
+        """
+    )
+    arguments = ("--ipfs-models=bert", "--ipfs-tasks=fill-mask", "--ipfs-hardware=loopback")
+    listed = pytester.runpytest_subprocess(*arguments, "--ipfs-list")
+    assert listed.ret == pytest.ExitCode.USAGE_ERROR
+    listed.stderr.fnmatch_lines(["*the probe of loopback raised OSError: no such bus"])
+    run = pytester.runpytest_subprocess(*arguments)
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["*the probe of loopback raised OSError: no such bus*"])

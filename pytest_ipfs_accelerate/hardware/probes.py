@@ -49,7 +49,7 @@ def cuda() -> Availability:
     try:
         devices = nvidia_gpus()
     except OSError as error:
-        return _unless(f"no NVIDIA driver: {error}", "")
+        return _unless(f"no NVIDIA driver that answers: {error}", "")
     return _unless("" if devices else "the NVIDIA driver sees no GPU", ", ".join(devices))
 
 
@@ -57,11 +57,11 @@ def nvidia_gpus() -> list[str]:
     """Names of the GPUs that the driver sees, asked of NVML: ``cuInit`` would leave state that a later fork inherits.
 
     Raises:
-        OSError: there is no driver library.
+        OSError: there is no driver library, or it does not answer (18: its version is not that of the kernel module).
     """
     nvml = ctypes.CDLL("libnvidia-ml.so.1" if sys.platform != "win32" else "nvml.dll")
-    if nvml.nvmlInit_v2():
-        return []
+    if code := nvml.nvmlInit_v2():
+        raise OSError(f"NVML error {code}")
     try:
         count = ctypes.c_uint()
         if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):

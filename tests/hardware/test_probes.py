@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-import time
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
@@ -85,7 +84,7 @@ def test_no_driver(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(ctypes, "CDLL", missing)
     found = probes.cuda()
     assert not found.available
-    assert found.reason.startswith("no NVIDIA driver: ")
+    assert found.reason.startswith("no NVIDIA driver that answers: ")
     assert "cannot open shared object file" in found.reason
 
 
@@ -117,13 +116,11 @@ def test_what_the_driver_sees(
     found = probes.cuda()
     assert (found.available, found.device) == (bool(device), device)
     assert bool(found.reason) is not found.available
+    assert ("NVML error 9" in found.reason) is (failure == 9)
 
 
 @pytest.mark.parametrize("spec", HARDWARE.values(), ids=lambda spec: spec.name)
-def test_every_probe_is_quick_and_says_why_not(spec: Any) -> None:
-    spec.probe()  # the first one reads metadata from the disk
-    started = time.perf_counter()
+def test_every_probe_finds_a_device_or_says_why_not(spec: Any) -> None:
     found = spec.probe()
-    assert time.perf_counter() - started < 0.5
     assert bool(found.reason) is not found.available
     assert bool(found.device) is found.available
