@@ -31,7 +31,8 @@ class Tolerance:
 _FP32 = Tolerance(
     relative_l2=1e-5,
     max_abs=1e-6,
-    source="largest of 21 tasks × 4 forms on bert, vit, whisper, llava: 1.2e-6; a fault of 1 % is 1e-2",
+    source="largest of 781 comparisons a hardware on 13 model types: cpu 1.4e-6, onnxruntime 2.8e-6, openvino 4.6e-6; "
+    "a fault of 1 % is 1e-2",
 )
 
 TOLERANCES: Mapping[tuple[str, str], Tolerance] = {
