@@ -175,9 +175,7 @@ class Host:
     def _ended(job: Job, outcome: Outcome, stage: Stage, reason: str, detail: str = "") -> Verdict:
         case = job.case
         return Verdict(
-            model=case.model,
-            task=case.task,
-            hardware=case.hardware,
+            **case._asdict(),
             outcome=outcome,
             stage=stage,
             reason=f"in stage {stage}: {reason}",

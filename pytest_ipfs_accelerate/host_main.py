@@ -55,9 +55,7 @@ def die_with_parent() -> None:
 
 def _raised(job: Job, stage: Stage, error: Exception) -> Verdict:
     return Verdict(
-        model=job.case.model,
-        task=job.case.task,
-        hardware=job.case.hardware,
+        **job.case._asdict(),
         outcome=Outcome.FAILED,
         stage=stage,
         reason=f"{type(error).__name__}: {error}",

@@ -63,9 +63,7 @@ class CaseItem(pytest.Function):
     def _never_ran(self, outcome: Outcome, reason: str) -> Verdict:
         case = self.case
         return Verdict(
-            model=case.model,
-            task=case.task,
-            hardware=case.hardware,
+            **case._asdict(),
             outcome=outcome,
             stage=Stage.SELECT,
             reason=reason,

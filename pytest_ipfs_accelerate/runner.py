@@ -224,9 +224,7 @@ class CaseRun:
         """What is known now."""
         case, endpoint = self.job.case, self.endpoint
         return Verdict(
-            model=case.model,
-            task=case.task,
-            hardware=case.hardware,
+            **case._asdict(),
             outcome=outcome,
             stage=self.stage,
             reason=reason,

@@ -38,9 +38,7 @@ class Tally:
         case = self.planned.get(report.nodeid) or case_of(report.nodeid)
         died = report.when not in ("setup", "call", "teardown")
         return Verdict(
-            model=case.model,
-            task=case.task,
-            hardware=case.hardware,
+            **case._asdict(),
             outcome=Outcome.CRASHED if died else Outcome.FAILED,
             stage=Stage.SELECT,
             reason=_message(report) if died else f"{report.when}: {_message(report)}",
