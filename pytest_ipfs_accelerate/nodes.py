@@ -6,6 +6,7 @@ every scope, autouse ones among them, work on them as on anything else.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -34,6 +35,13 @@ def marks_of(case: Case, category: str) -> list[pytest.Mark]:
     """The marks of a case: ``ipfs``, hardware, category, task, and ``ipfs_case(model, task, hardware)``."""
     names = ("ipfs", case.hardware, category, mark_name(case.task))
     return [*map(_mark, names), pytest.mark.ipfs_case(model=case.model, task=case.task, hardware=case.hardware).mark]
+
+
+class VirtualPath(type(Path())):  # type: ignore[misc]
+    """The path of a case. No file is there: who asks for its age (``--nf``) is told that of the project's directory."""
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        return os.stat(os.path.dirname(os.path.dirname(self)), follow_symlinks=follow_symlinks)
 
 
 class CaseFailed(Exception):
@@ -116,11 +124,12 @@ class ModelModule(pytest.Module):
         parent, function = self.parent, self.obj.test_case
         assert isinstance(parent, Suite)
         category = plan_of(self.config).registry.category(self.path.name)
+        path = VirtualPath(self.path)
         for case in self.cases:
             item = CaseItem.from_parent(self, name=case.leaf, callobj=function, fixtureinfo=parent.fixtureinfo)
             # The same function under the same parents: one closure of fixtures serves every item.
             parent.fixtureinfo = parent.fixtureinfo or item._fixtureinfo
-            item.case = case
+            item.case, item.path = case, path
             marks = marks_of(case, category)
             item.own_markers += marks
             item.keywords.update((mark.name, mark) for mark in marks)
@@ -137,6 +146,20 @@ class Suite(pytest.Collector):
             module = ModelModule.from_parent(self, name=model, path=self.path / model, nodeid=f"{ROOT}/{model}")
             module.cases = cases
             yield module
+
+
+class ModuleCollection:
+    """Collects the modules of the matrix before ``--lf`` does: once a file of the project has a test that failed last, it
+    leaves out every module whose file it cannot find."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
+        if not isinstance(collector, ModelModule):
+            return None
+        runner = collector.config.pluginmanager.get_plugin("runner")
+        assert runner is not None
+        report: pytest.CollectReport = runner.pytest_make_collect_report(collector)
+        return report
 
 
 def suite_of(session: pytest.Session) -> Suite:

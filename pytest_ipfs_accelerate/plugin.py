@@ -47,10 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
         plan_of(config)
     elif asked_for(config):
         from .arguments import take_arguments
+        from .nodes import ModuleCollection
         from .reports.recorder import record
 
         take_arguments(config)
         record(config)
+        config.pluginmanager.register(ModuleCollection(), "ipfs_module_collection")
     else:
         config.addinivalue_line("markers", CASES_MARK)
 
