@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 import transformers
 
 from ..specs import Recipe
+from .forwards import with_forward
 from .initialize import initialize
 from .processors import build_processor
 
 MAX_PARAMETERS = 5_000_000
 """A tiny checkpoint above this is a mistake in its recipe: it would not be tiny."""
+
+
+class NoRecipe(Exception):
+    """A row of the registry without a recipe: nobody found a tiny config and inputs that this class takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +50,31 @@ def build_config(class_name: str, options: Mapping[str, Any]) -> transformers.Pr
     return config
 
 
+def build_model(recipe: Recipe) -> Any:
+    """The model of ``recipe`` with its seeded weights, in fp32 and evaluation mode."""
+    config = build_config(recipe.config_class, recipe.config)
+    if recipe.part:
+        config = getattr(config, recipe.part)
+    # Some classes draw buffers or permutations while they are built.
+    torch.manual_seed(recipe.seed)
+    model = model_class(recipe)(config).float().eval()
+    initialize(model, recipe.seed)
+    return model
+
+
+def model_class(recipe: Recipe) -> Any:
+    """The class of a recipe, with a forward. Some are not exported at the top of transformers, but stand beside the config.
+
+    Raises:
+        AttributeError: this transformers has no such class.
+    """
+    if hasattr(transformers, recipe.model_class):
+        return with_forward(getattr(transformers, recipe.model_class))
+    package = getattr(transformers, recipe.config_class).__module__.rpartition(".")[0]
+    module = import_module(f"{package}.modeling_{package.rpartition('.')[2]}")
+    return with_forward(getattr(module, recipe.model_class))
+
+
 def weights_digest(model: torch.nn.Module) -> str:
     """SHA-256 over the names and bytes of the parameters and buffers, in the order of their names."""
     digest = hashlib.sha256()
@@ -58,18 +89,20 @@ def build_checkpoint(recipe: Recipe) -> Checkpoint:
 
     Raises:
         AttributeError: this transformers has no such class.
+        NoRecipe: the row says that none could be made, and why.
         ValueError: the model is over ``MAX_PARAMETERS``.
     """
-    config = build_config(recipe.config_class, recipe.config)
-    # Some classes draw buffers or permutations while they are built.
-    torch.manual_seed(recipe.seed)
-    model = getattr(transformers, recipe.model_class)(config).float().eval()
-    initialize(model, recipe.seed)
-    checkpoint = Checkpoint(recipe, model, build_processor(recipe.processor), weights_digest(model))
+    if recipe.inputs.get("modality") == "tensors" and not recipe.inputs.get("tensors"):
+        raise NoRecipe(recipe.inputs.get("why", "the row describes no inputs"))
+    model = build_model(recipe)
+    processor = build_processor(recipe.processor) if recipe.processor else None
+    checkpoint = Checkpoint(recipe, model, processor, weights_digest(model))
     if checkpoint.parameters > MAX_PARAMETERS:
         raise ValueError(f"{recipe.model_class} has {checkpoint.parameters:,} parameters, over {MAX_PARAMETERS:,}")
     if checkpoint.model.can_generate():
         generation = recipe.inputs.get("generation", {})
-        model.generation_config = transformers.GenerationConfig.from_model_config(config)
-        model.generation_config.update(**generation)
+        model.generation_config = transformers.GenerationConfig.from_model_config(model.config)
+        # What a generate of its own asks for and GenerationConfig does not know comes back, and is set all the same.
+        for name, value in model.generation_config.update(**generation).items():
+            setattr(model.generation_config, name, value)
     return checkpoint

@@ -43,13 +43,25 @@ def _letters() -> dict[str, Any]:
     return {"vocab_file": str(_DATA / "letters.json")}
 
 
-_VOCABULARIES = {"wordpiece": _wordpiece, "bytes": _bytes, "letters": _letters}
+@cache
+def _unigram() -> dict[str, Any]:
+    # The words of the WordPiece vocabulary, each once at the start of a word and its letters within one. The scores are
+    # logarithms of made-up frequencies: a whole word is always likelier than its letters.
+    lines = [line for line in _lines("wordpiece.txt") if not line.startswith("[")]
+    pieces = {"<pad>": 0.0, "<s>": 0.0, "</s>": 0.0, "<unk>": 0.0, "▁": -4.0}
+    pieces |= {f"▁{line}": -3.0 for line in lines if not line.startswith("##")}
+    pieces |= {line.removeprefix("##"): -8.0 for line in lines if len(line.removeprefix("##")) == 1}
+    return {"vocab": list(pieces.items())}
+
+
+_VOCABULARIES = {"wordpiece": _wordpiece, "bytes": _bytes, "letters": _letters, "unigram": _unigram}
 
 
 def vocabulary(name: str, extra: Sequence[str] = ()) -> dict[str, Any]:
     """Keyword arguments of a tokenizer class. ``wordpiece`` gives ``vocab``: 226 tokens, BERT's special tokens first.
     ``bytes`` gives ``vocab`` and ``merges``: 448 tokens, ``<pad> <s> </s> <unk>``, 256 bytes and 188 merges. ``letters`` gives
-    the path of a CTC vocabulary of 32 tokens. The tokens of ``extra`` follow: a tokenizer that looks its special tokens up
+    the path of a CTC vocabulary of 32 tokens. ``unigram`` gives ``vocab`` as pieces with scores: 264 of them, ``<pad> <s> </s>
+    <unk>`` first. The tokens of ``extra`` follow: a tokenizer that looks its special tokens up
     while it is built finds them.
 
     Raises:
@@ -57,5 +69,8 @@ def vocabulary(name: str, extra: Sequence[str] = ()) -> dict[str, Any]:
     """
     loaded = {key: copy(value) for key, value in _VOCABULARIES[name]().items()}
     for token in extra:
-        loaded["vocab"].setdefault(token, len(loaded["vocab"]))
+        if isinstance(loaded["vocab"], dict):
+            loaded["vocab"].setdefault(token, len(loaded["vocab"]))
+        elif token not in dict(loaded["vocab"]):
+            loaded["vocab"].append((token, 0.0))
     return loaded
