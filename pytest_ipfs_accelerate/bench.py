@@ -10,13 +10,12 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from .handlers import Handler
-from .hardware.export import Program, export_program
 from .hardware.torch_device import Cpu
 from .matrix import Case
 from .models.checkpoint import Checkpoint, build_checkpoint
@@ -24,6 +23,9 @@ from .parity import TOLERANCES, Tolerance, compare_rows, faults_of, relative_l2
 from .results import HandlerResult
 from .specs import Recipe
 from .tasks.base import Task
+
+if TYPE_CHECKING:
+    from .hardware.export import Program
 
 Value = TypeVar("Value")
 
@@ -81,8 +83,9 @@ def forms_of(task: Task) -> dict[str, Form]:
     backend that remembers its first answer gets wrong; ``padded`` where the modality has padding; ``other``, the second
     sample alone; and ``batch``, both of them.
 
-    A model that counts positions from the first padded token (``padding_shifts`` in the registry, with the reason) gives
-    other numbers for a padded prompt by its nature; its batch holds two prompts of one length.
+    A model that takes one input at a time (``single`` in the registry, with the reason) has a batch of one. A model whose
+    output moves with padding by its nature (:attr:`Task.unpadded` says why) is given none; its batch holds two
+    inputs of one length.
     """
     first, second = task.samples()
     encoded = task.encode([first])
@@ -90,9 +93,11 @@ def forms_of(task: Task) -> dict[str, Form]:
     for name, variation in task.variations(encoded).items():
         altered[name] = variation[name]
     forms = {"unpadded": Form([first], encoded), "altered": Form([first], altered)}
-    if (length := task.padding_length) is not None:
+    if (length := task.padding_length) is not None and ("padding_shifts" in task.options or not task.unpadded):
         forms["padded"] = Form([first], task.encode([first], length))
-    if "padding_shifts" in task.options:
+    if "single" in task.options:
+        return forms | {"other": Form([second], task.encode([second])), "batch": forms["unpadded"]}
+    if task.unpadded and not task.shares_text:
         batch = {name: torch.cat([encoded[name], altered[name]]) for name in encoded}
         return forms | {"other": forms["altered"], "batch": Form([first, first], batch)}
     return forms | {
@@ -123,8 +128,8 @@ def reference_of(case: Case, task: Task, forms: Mapping[str, Form]) -> Reference
             raise Fault(f"the reference of the {name} sample: {'; '.join(faults)}")
     _check_repeats(handler, forms["unpadded"], results["unpadded"])
     evidence: dict[str, Any] = {"sensitivity": _sensitivity(handler, forms["unpadded"])}
-    if shifts := task.options.get("padding_shifts"):
-        evidence["padding"] = f"moves the output: {shifts}"
+    if task.unpadded:
+        evidence["padding"] = f"moves the output: {task.unpadded}"
     elif "padded" in forms:
         _check_same(task, forms, results, "unpadded", "padded", tolerance)
         evidence["padding"] = "moves nothing"
@@ -140,16 +145,23 @@ def _check_repeats(handler: Handler, form: Form, result: HandlerResult) -> None:
 
 def _sensitivity(handler: Handler, form: Form) -> dict[str, float]:
     """For each input that holds content, the largest relative change of an output when that input alone is replaced."""
-    task = handler.task
-    before = task.rows(handler.handle(form.natural, form.encoded).outputs, form.encoded)[0]
+    before = handler.handle(form.natural, form.encoded).outputs
     found = {}
-    for name, encoded in task.variations(form.encoded).items():
-        after = task.rows(handler.handle(form.natural, encoded).outputs, encoded)[0]
-        changes = [relative_l2(before[key], after[key]) for key in before if before[key].is_floating_point()]
-        found[name] = max(changes)
+    for name, encoded in handler.task.variations(form.encoded).items():
+        after = handler.handle(form.natural, encoded).outputs
+        found[name] = max((_change(before[key], after[key]) for key in before), default=0.0)
         if found[name] < SENSITIVITY:
             raise Fault(f"the output does not depend on {name}: replaced, it moves the output by {found[name]:.1e}")
     return found
+
+
+def _change(before: Tensor, after: Tensor) -> float:
+    """The relative change of an output; one of another shape, or of other integers, has changed altogether."""
+    if before.shape != after.shape:
+        return 1.0
+    if not before.is_floating_point():
+        return float((before != after).double().mean()) if before.numel() else 0.0
+    return relative_l2(before, after)
 
 
 def _check_same(
@@ -182,6 +194,9 @@ class Bench:
         return self.references.get(key, lambda: reference_of(case, task, forms))
 
     def program(self, task: Task) -> Program:
+        # A transformers without exporters still runs on torch.
+        from .hardware.export import export_program
+
         # From a padded batch: torch.export takes a batch of one for the constant 1, and generate() drops a mask that is
         # all ones, so that the program would not read one.
         encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint

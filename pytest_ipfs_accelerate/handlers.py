@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .hardware.base import Endpoint
@@ -40,7 +41,10 @@ class Handler:
     def handle(self, natural: Sequence[Any], encoded: Mapping[str, Tensor]) -> HandlerResult:
         """The answer to inputs that are already encoded."""
         started = time.perf_counter()
-        outputs = self.endpoint.generate(encoded) if self.task.generates else self.endpoint.forward(encoded)
+        # A model that draws random numbers where it infers draws the same ones each time.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.task.checkpoint.recipe.seed)
+            outputs = self.endpoint.generate(encoded) if self.task.generates else self.endpoint.forward(encoded)
         elapsed = time.perf_counter() - started
         rows = zip(self.task.rows(outputs, encoded), self.task.rows(encoded, encoded), natural, strict=True)
         return HandlerResult(

@@ -59,6 +59,7 @@ def _raised(job: Job, stage: Stage, error: Exception) -> Verdict:
         outcome=Outcome.FAILED,
         stage=stage,
         reason=f"{type(error).__name__}: {error}",
+        exception=type(error).__name__,
         detail="".join(traceback.format_exception(error)),
     )
 

@@ -28,6 +28,12 @@ class Case(NamedTuple):
         return f"{ROOT}/{self.model}::{self.leaf}"
 
 
+def base_task(task: str) -> str:
+    """The task that is run for a task of the registry: ``image-classification`` for
+    ``image-classification:DeiTForImageClassificationWithTeacher``, a further class of the same task."""
+    return task.partition(":")[0]
+
+
 class UnknownName(LookupError):
     """A word of a selection that names nothing. ``known`` are the names that it could have been."""
 
@@ -94,4 +100,4 @@ def absent_members(
 
 def mark_name(name: str) -> str:
     """The mark of a task, ``fill_mask`` for ``fill-mask``: a mark is an identifier."""
-    return name.replace("-", "_")
+    return base_task(name).replace("-", "_")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .verdict import Comparison
@@ -138,32 +139,121 @@ def compare_outputs(
     return missing + [compare(name, reference[name], other[name], tolerance, against) for name in shared]
 
 
-def compare_decoded(reference: Any, other: Any, tolerance: Tolerance, against: str) -> Comparison:
-    """The decoded answers: same labels, same text, same tokens, and numbers that agree.
+def compare_decoded(
+    reference: Sequence[Any], other: Sequence[Any], tolerance: Tolerance, against: str, differ: Differ | None = None
+) -> Comparison:
+    """The decoded answers of a batch, held against each other as the task does it (``differ``): same labels, same text, same
+    tokens, and numbers that agree.
 
     A decoded number may differ by ten times the bound on the outputs: a softmax turns an error of the logits into at most
     that times their size, and theirs is of order ten.
     """
-    differences = list(_differences(reference, other, 10 * tolerance.relative_l2, "answer"))
-    note = "; ".join(differences[:3]) + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")
-    return Comparison(against=against, output="decoded", ok=not differences, note=note or "the same answer")
+    found: list[str] = []
+    for index, (expected, actual) in enumerate(zip(reference, other, strict=True)):
+        found += (differ or differences)(expected, actual, 10 * tolerance.relative_l2, f"answer[{index}]")
+    note = "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+    return Comparison(against=against, output="decoded", ok=not found, note=note or "the same answer")
 
 
-def _differences(reference: Any, other: Any, bound: float, where: str) -> Iterator[str]:
+Differ = Callable[[Any, Any, float, str], Iterable[str]]
+"""How the answers to one input differ: expected, actual, the bound on a number, and where they stand."""
+
+
+def differences(reference: Any, other: Any, bound: float, where: str) -> Iterator[str]:
+    """Every place where two answers differ: numbers by more than ``bound``, anything else at all."""
     if isinstance(reference, np.ndarray | float) and isinstance(other, np.ndarray | float):
         expected, actual = np.asarray(reference), np.asarray(other)
         if expected.shape != actual.shape:
             yield f"{where}: shape {actual.shape}, expected {expected.shape}"
-        elif not np.allclose(actual, expected, rtol=bound, atol=bound):
+        elif not _agree(expected, actual, bound):
             yield f"{where}: {_short(other)}, expected {_short(reference)}"
     elif isinstance(reference, dict) and isinstance(other, dict) and reference.keys() == other.keys():
         for key in reference:
-            yield from _differences(reference[key], other[key], bound, f"{where}.{key}")
+            yield from differences(reference[key], other[key], bound, f"{where}.{key}")
     elif isinstance(reference, list) and isinstance(other, list) and len(reference) == len(other):
+        if _are_numbers(reference) and _are_numbers(other) and _agree(reference, other, bound):
+            return  # at once: the answer of a picture model holds millions of numbers
         for index, (expected, actual) in enumerate(zip(reference, other, strict=True)):
-            yield from _differences(expected, actual, bound, f"{where}[{index}]")
+            yield from differences(expected, actual, bound, f"{where}[{index}]")
     elif reference != other:
         yield f"{where}: {_short(other)}, expected {_short(reference)}"
+
+
+def _are_numbers(answer: list[Any]) -> bool:
+    return all(type(entry) is float for entry in answer)
+
+
+def _agree(expected: Any, actual: Any, bound: float) -> bool:
+    return np.allclose(actual, expected, rtol=bound, atol=bound, equal_nan=True)
+
+
+def ranked_differences(reference: list[Any], other: list[Any], bound: float, where: str) -> Iterator[str]:
+    """Two rankings, ``[{"score": …, <what>: …}, …]`` best first: the same scores in the same order, and the same things but
+    for those whose scores tie. A thing at the end of a ranking that is cut off may give its place to one that ties with it."""
+    if len(reference) != len(other):
+        yield f"{where}: {len(other)} entries, expected {len(reference)}"
+        return
+    scores = [entry["score"] for entry in reference]
+    yield from differences(scores, [entry["score"] for entry in other], bound, f"{where} scores")
+    things = [_thing(entry) for entry in reference]
+    for rank, entry in enumerate(other):
+        thing = _thing(entry)
+        place = things.index(thing) if thing in things else len(scores) - 1
+        if abs(scores[place] - scores[rank]) > bound:
+            yield f"{where}[{rank}]: {_short(thing)}, expected {_short(things[rank])}"
+
+
+def _thing(entry: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in entry.items() if key != "score"]
+
+
+def box_differences(reference: list[Any], other: list[Any], bound: float, where: str) -> Iterator[str]:
+    """Two lists of detections, ``{"score", "label", "box": {"xmin", …}}``: each has its counterpart of the same label with an
+    intersection over union of at least :data:`BOX_OVERLAP` and a score that agrees, in whatever order."""
+    if len(reference) != len(other):
+        yield f"{where}: {len(other)} boxes, expected {len(reference)}"
+        return
+    left = list(other)
+    for expected in reference:
+        fits = [
+            entry
+            for entry in left
+            if entry["label"] == expected["label"]
+            and abs(entry["score"] - expected["score"]) <= bound
+            and overlap(entry["box"], expected["box"]) >= BOX_OVERLAP
+        ]
+        if fits:
+            left.remove(max(fits, key=lambda entry: overlap(entry["box"], expected["box"])))
+        else:
+            yield f"{where}: no counterpart of {_short(expected)}"
+
+
+BOX_OVERLAP = 0.95
+"""A box of a picture of 48 pixels that is rounded to whole pixels and lies one pixel off still has this much in common with one
+of 20 pixels or more; one that stands elsewhere does not."""
+
+MASK_AGREEMENT = 0.995
+"""The share of the pixels that two label maps have in common: one pixel in two hundred may lie on an edge that rounding
+moves."""
+
+
+def overlap(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    """Intersection over union of two boxes; 1 for two that are the same, however small."""
+    if dict(first) == dict(second):
+        return 1.0
+    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
+    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
+    return shared / (sum(areas) - shared) if shared else 0.0
+
+
+def mask_differences(reference: NDArray[Any], other: NDArray[Any], bound: float, where: str) -> Iterator[str]:
+    """Two label maps: the same shape, and the same label on all but a few pixels of an edge."""
+    if reference.shape != other.shape:
+        yield f"{where}: shape {other.shape}, expected {reference.shape}"
+    elif (agreement := float((reference == other).mean())) < MASK_AGREEMENT:
+        yield f"{where}: {agreement:.2%} of the pixels agree"
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -27,9 +27,13 @@ from .parity import (
 from .results import HandlerResult
 from .specs import Job, Recipe
 from .tasks.base import Task
+from .tasks.tensors import TensorsOnly
 from .verdict import Comparison, Implementation, Outcome, Stage, Verdict
 
 Enter = Callable[[Stage], None]
+
+PROPOSED = "pytest_ipfs_accelerate.proposals.trial:run_proposed"
+"""Runs a case whose row is proposed on the spot; by name, since proposing a row runs cases."""
 
 _bench = Bench()
 
@@ -49,10 +53,16 @@ def open_checkpoint(recipe: Recipe) -> Checkpoint:
     return build_checkpoint(recipe)
 
 
+def open_task(job: Job, checkpoint: Checkpoint) -> Task:
+    """The task of a job on a checkpoint, with natural inputs where there is a processor for them."""
+    kind: type[Task] = load(job.task)
+    return kind(checkpoint) if checkpoint.processor is not None else TensorsOnly(kind, checkpoint)
+
+
 def open_handler(job: Job) -> Handler:
     """The handler of a case in this process, for a user's own test: built, exported and lowered, nothing compared."""
     torch.set_num_threads(job.threads)
-    task: Task = load(job.task)(_bench.checkpoint(job.recipe))
+    task = open_task(job, _bench.checkpoint(job.recipe))
     hardware: Hardware = load(job.hardware)(threads=job.threads)
     program = _bench.program(task) if hardware.format else None
     return Handler(job.case, task, hardware.lower(task.checkpoint, program))
@@ -64,15 +74,19 @@ def run_case(job: Job, enter: Enter) -> Verdict:
     Every exception becomes a verdict at the stage that it left: this is the boundary between a case and the run.
     """
     torch.set_num_threads(job.threads)
+    if job.recipe.proposed:
+        verdict: Verdict = load(PROPOSED)(job, enter)
+        return verdict
     run = CaseRun(job, enter)
     try:
         run.run()
     except Fault as fault:
-        return run.verdict(Outcome.FAILED, str(fault))
+        return run.verdict(Outcome.FAILED, str(fault), exception="Fault")
     except NotOnHardware as fault:
-        return run.verdict(Outcome.FAILED, f"not on {job.case.hardware}: {fault}")
+        return run.verdict(Outcome.FAILED, f"not on {job.case.hardware}: {fault}", exception="NotOnHardware")
     except Exception as error:
-        return run.verdict(Outcome.FAILED, describe(error), "".join(traceback.format_exception(error)))
+        detail = "".join(traceback.format_exception(error))
+        return run.verdict(Outcome.FAILED, describe(error), detail, exception=type(error).__name__)
     return run.verdict(Outcome.PASSED)
 
 
@@ -87,7 +101,7 @@ def against_reference(
     return [
         *compare_rows(rows[0], rows[1], tolerance, against),
         *compare_outputs(loose[0], loose[1], tolerance, against),
-        compare_decoded(list(expected.decoded), list(actual.decoded), tolerance, against),
+        compare_decoded(expected.decoded, actual.decoded, tolerance, against, task.differences),
     ]
 
 
@@ -156,7 +170,10 @@ class CaseRun:
                 "weights sha256": checkpoint.digest,
                 "source": "tiny",
             }
-            return cast(Task, load(self.job.task)(checkpoint))
+            processor = checkpoint.processor
+            why = self.job.recipe.inputs.get("why", "")
+            self.evidence["inputs"] = type(processor).__name__ if processor is not None else f"tensors only: {why}"
+            return open_task(self.job, checkpoint)
 
     def _lower(self, task: Task) -> Handler:
         hardware: Hardware = load(self.job.hardware)(threads=self.job.threads)
@@ -203,7 +220,11 @@ class CaseRun:
             form, result = forms["batch"], results["batch"]
             found = against_reference("batch", task, form, reference.results["batch"], result, tolerance)
             alone = [task.rows(results[name].outputs, forms[name].encoded)[0] for name in ("unpadded", "other")]
-            together = task.rows(result.outputs, form.encoded)
+            pairs = list(zip(alone, task.rows(result.outputs, form.encoded), strict=False))
+            # What is a row of one and not of the other lies layer by layer, or in one piece for all inputs: it is compared
+            # whole.
+            alone = [{name: row[name] for name in row if name in both} for row, both in pairs]
+            together = [{name: both[name] for name in both if name in row} for row, both in pairs]
             found += compare_rows(alone, together, tolerance, "alone, in a batch of two")
             self._keep(found, "of a batch of two departs from the reference, or from each input alone")
 
@@ -220,7 +241,7 @@ class CaseRun:
         if wrong:
             raise Fault(f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}")
 
-    def verdict(self, outcome: Outcome, reason: str = "", detail: str = "") -> Verdict:
+    def verdict(self, outcome: Outcome, reason: str = "", detail: str = "", exception: str = "") -> Verdict:
         """What is known now."""
         case, endpoint = self.job.case, self.endpoint
         return Verdict(
@@ -228,6 +249,7 @@ class CaseRun:
             outcome=outcome,
             stage=self.stage,
             reason=reason,
+            exception=exception,
             detail=detail,
             implementation=endpoint.implementation if endpoint else None,
             device=endpoint.device if endpoint else "",

@@ -61,7 +61,9 @@ class Recipe:
     """What the registry says of one model × task: all that is needed to build its tiny checkpoint and inputs.
 
     ``config`` holds the exact keyword arguments of ``config_class``; a nested dict with a ``"class"`` key is a nested
-    config. ``processor`` is read by :mod:`pytest_ipfs_accelerate.models.processors`, ``inputs`` by the task.
+    config. ``part`` names the nested config that the class is built from, where it is not the whole. ``processor`` is read by
+    :mod:`pytest_ipfs_accelerate.models.processors`, and is ``None`` where there is none that works offline; ``inputs`` is read
+    by the task. ``proposed`` says why the row was proposed on the spot and does not stand in the registry.
     """
 
     model: str
@@ -69,11 +71,13 @@ class Recipe:
     model_class: str
     config_class: str
     config: Mapping[str, Any]
-    processor: Mapping[str, Any]
+    processor: Mapping[str, Any] | None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     hub: str = ""
     needs: tuple[str, ...] = ()
+    part: str = ""
+    proposed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,8 @@ class Verdict:
     """The record of one case.
 
     ``stage`` is the stage that the case ended in: the last one for a pass, the failing one otherwise. ``reason`` is one
-    short paragraph for a person; ``detail`` is the traceback or other text that only ``-vv`` shows. ``seconds`` maps a
+    short paragraph for a person; ``exception`` is the type of what was raised, ``Fault`` for a check of ours; ``detail`` is
+    the traceback or other text that only ``-vv`` shows. ``seconds`` maps a
     stage to the wall-clock seconds spent in it; a stage whose work an earlier case of the same host had already done costs
     next to nothing, and ``evidence["reused"]`` names it. ``evidence`` and ``versions`` hold builtin values only.
     """
@@ -98,6 +99,7 @@ class Verdict:
     outcome: Outcome
     stage: Stage
     reason: str = ""
+    exception: str = ""
     detail: str = ""
     implementation: Implementation | None = None
     device: str = ""

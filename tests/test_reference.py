@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pytest_ipfs_accelerate.tasks.base import Task
 from pytest_ipfs_accelerate.verdict import Outcome, Stage
 
 CASE = Case("bert", "fill-mask", "cpu")
+CALLS = count()
 
 
 def broken(change: Callable[[Any, dict[str, Any]], Any], model: str = "bert", name: str = "fill-mask") -> Task:
@@ -63,12 +65,12 @@ def test_a_whole_reference_says_how_it_responds() -> None:
     [
         (plus(lambda logits: logits * torch.nan), "non-finite"),
         (plus(lambda logits: logits * 0 + 1), "constant"),
-        (plus(lambda logits: logits + torch.randn(())), "other numbers"),
+        (plus(lambda logits: logits + next(CALLS)), "other numbers"),
         (plus(lambda logits: logits + 0.01 * logits.shape[1]), "padding moves the reference"),
         (blind("input_ids"), "does not depend on input_ids"),
         (blind("attention_mask"), ""),
     ],
-    ids=["nan", "constant", "random", "padding", "blind", "mask"],
+    ids=["nan", "constant", "state", "padding", "blind", "mask"],
 )
 def test_what_a_reference_may_not_do(change: Callable[[Any, dict[str, Any]], Any], words: str) -> None:
     if not words:
@@ -79,6 +81,13 @@ def test_what_a_reference_may_not_do(change: Callable[[Any, dict[str, Any]], Any
         )
     with pytest.raises(Fault, match=words):
         reference(broken(change))
+
+
+def test_random_numbers_are_the_same_ones_each_time() -> None:
+    noisy = broken(plus(lambda logits: logits + 1e-9 * torch.randn(())))
+    before = torch.get_rng_state()
+    assert reference(noisy).evidence["padding"] == "moves nothing"
+    assert torch.equal(torch.get_rng_state(), before)  # and a user's own draws are left alone
 
 
 def test_a_vision_language_model_that_ignores_its_picture_fails() -> None:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.exporters.utils import get_leaf_tensors
+
+
+def leaf_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in an output of a model, by dotted path: of tensors, mappings and sequences, nested at will. An object of
+    another kind, such as a cache, is none of its numbers."""
+    match value:
+        case Tensor():
+            yield path, value
+        case Mapping():
+            for name, item in value.items():
+                yield from leaf_tensors(item, f"{path}.{name}" if path else str(name))
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from leaf_tensors(item, f"{path}.{index}" if path else str(index))
 
 
 def flat_outputs(outputs: Any) -> dict[str, Tensor]:
     """Every tensor of a model's output on the CPU, by dotted path, without ``loss``: no labels are given, and some models
-    compute one all the same."""
-    leaves = get_leaf_tensors(outputs)
-    return {name: tensor.detach().cpu() for name, tensor in leaves.items() if name != "loss"}
+    compute one all the same. Nor is a cache an output: a task has no use for it, and some models return one whatever their
+    config says."""
+    return {
+        name or "output": tensor.detach().cpu()
+        for name, tensor in leaf_tensors(outputs)
+        if name != "loss" and "past_key_values" not in name
+    }
 
 
 def generated(outputs: Any) -> dict[str, Tensor]:

@@ -25,6 +25,14 @@ def missing(*modules: str, extra: str = "") -> str:
     return f"{names} {'is' if len(absent) == 1 else 'are'} not installed: pip install '{wanted}'"
 
 
+def no_exporters() -> str:
+    """Why the installed transformers cannot export a model; empty where it can."""
+    spec = find_spec("transformers")
+    if spec is None or spec.origin is None or (Path(spec.origin).parent / "exporters" / "runners").is_dir():
+        return ""
+    return f"transformers {version('transformers')} has no exporters: pip install 'transformers>=5.23'"
+
+
 def _unless(reason: str, device: str) -> Availability:
     return Availability(available=not reason, reason=reason, device="" if reason else device)
 
@@ -34,11 +42,11 @@ def cpu() -> Availability:
 
 
 def onnxruntime() -> Availability:
-    return _unless(missing("torch", "transformers", "onnxscript", "onnxruntime"), "CPU")
+    return _unless(missing("torch", "transformers", "onnxscript", "onnxruntime") or no_exporters(), "CPU")
 
 
 def openvino() -> Availability:
-    return _unless(missing("torch", "transformers", "onnxscript", "openvino"), "CPU")
+    return _unless(missing("torch", "transformers", "onnxscript", "openvino") or no_exporters(), "CPU")
 
 
 def cuda() -> Availability:
@@ -88,7 +96,7 @@ def apple() -> Availability:
 
 def qualcomm() -> Availability:
     reason = missing("torch", "transformers", "onnxscript", "onnxruntime")
-    reason = reason or missing("onnxruntime_qnn", extra="qualcomm")
+    reason = reason or missing("onnxruntime_qnn", extra="qualcomm") or no_exporters()
     if reason:
         return _unless(reason, "")
     if Path("/sys/devices/soc0/soc_id").exists() or platform.machine() == "ARM64":

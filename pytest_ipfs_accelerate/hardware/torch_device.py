@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers.exporters.utils import get_leaf_tensors
 
 from ..models.checkpoint import Checkpoint
 from .base import Endpoint, Hardware, NotOnHardware, Tensors
-from .export import Program
-from .outputs import flat_outputs, generated
+from .outputs import flat_outputs, generated, leaf_tensors
+
+if TYPE_CHECKING:
+    from .export import Program
 
 _PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
@@ -35,14 +36,27 @@ class TorchEndpoint(Endpoint):
     @torch.no_grad()
     def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:
         options = {"return_dict_in_generate": True, "output_logits": True}
-        return generated(self._seen(self.model.generate(**self._moved(inputs), **options)))
+        steps: list[Tensor] = []
+
+        def keep(model: Any, arguments: Any, step: Any) -> None:
+            if (logits := getattr(step, "logits", None)) is not None:
+                steps.append(logits[:, -1])
+
+        hook = self.model.register_forward_hook(keep)
+        try:
+            outputs = self._seen(self.model.generate(**self._moved(inputs), **options))
+        finally:
+            hook.remove()
+        if "logits" not in outputs:  # the generate of a transducer keeps none
+            outputs = {"sequences": outputs["sequences"], "logits": steps}
+        return generated(outputs)
 
     def _moved(self, inputs: Mapping[str, Tensor]) -> Tensors:
         return {name: tensor.to(self.torch_device) for name, tensor in inputs.items()}
 
     def _seen(self, outputs: Any) -> Any:
         """``outputs`` as they are, their devices noted before anything moves them."""
-        self._places.update(tensor.device.type for tensor in get_leaf_tensors(outputs).values())
+        self._places.update(tensor.device.type for _, tensor in leaf_tensors(outputs))
         return outputs
 
     def evidence(self) -> dict[str, Any]:

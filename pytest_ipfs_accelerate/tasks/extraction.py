@@ -12,6 +12,9 @@ class FeatureExtraction(Task):
     has one embedding for each of its inputs instead, by name."""
 
     def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
+        return self.read(outputs)
+
+    def read(self, outputs: Row) -> Any:
         if "last_hidden_state" in outputs:
             return outputs["last_hidden_state"].float().tolist()
         return {name: tensor.float().tolist() for name, tensor in outputs.items() if name.endswith("_embeds")}
@@ -23,3 +26,13 @@ class ImageFeatureExtraction(FeatureExtraction):
 
 class TextEncoding(FeatureExtraction):
     """The same, of a text encoder."""
+
+
+class Backbone(Task):
+    """Feature maps, one a stage: their sizes. The maps themselves are compared as raw outputs."""
+
+    def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
+        return self.read(outputs)
+
+    def read(self, outputs: Row) -> Any:
+        return {name: list(tensor.shape) for name, tensor in outputs.items() if name.startswith("feature_maps")}

@@ -51,7 +51,9 @@ class Text(Modality):
     def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
         tokenizer = tokenizer_of(self.processor)
         pairs = [item if isinstance(item, dict) else {"text": item} for item in inputs]
-        first = [pair["text"] for pair in pairs]
+        # A model that reads its last token wants it to be the end of the text.
+        suffix = self.checkpoint.recipe.inputs.get("suffix", "")
+        first = [pair["text"] + suffix for pair in pairs]
         second = [pair["text_pair"] for pair in pairs] if "text_pair" in pairs[0] else None
         return dict(tokenizer(first, second, return_tensors="pt", **padding_options(pad_to)))
 
@@ -73,7 +75,7 @@ class Sound(Modality):
         super().__init__(checkpoint)
         self.extractor = getattr(self.processor, "feature_extractor", self.processor)
         # One that gives no mask makes every input the same length by itself.
-        self.padding = 1600 if self.extractor.return_attention_mask else 0
+        self.padding = 1600 if getattr(self.extractor, "return_attention_mask", False) else 0
 
     def samples(self) -> tuple[Any, Any]:
         rate = self.extractor.sampling_rate
@@ -96,54 +98,62 @@ class PictureAndText(Modality):
     padding = 4
 
     def samples(self) -> tuple[Any, Any]:
-        token = getattr(self.processor, "image_token", "")
+        # One that marks the beginning of a picture puts the image tokens after it by itself.
+        token = getattr(self.processor, "boi_token", "") or getattr(self.processor, "image_token", "")
         return (
             {"text": f"{token} what is in the image ?".lstrip(), "images": picture(0)},
             {"text": f"{token} how many people are in the room ? there are".lstrip(), "images": picture(1, size=64)},
         )
 
     def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
-        texts, pictures = [item["text"] for item in inputs], [item["images"] for item in inputs]
+        texts, pictures = [item["text"] for item in inputs], [[item["images"]] for item in inputs]
         return dict(self.processor(text=texts, images=pictures, return_tensors="pt", **padding_options(pad_to)))
 
 
 class SoundAndText(Modality):
-    """``{"text": …, "audio": waveform}``, the waveform at the sampling rate of the processor."""
+    """``{"text": …, "audio": waveform}``, the waveform at the sampling rate of the processor; the text of a model that answers
+    it holds its processor's audio token where the sound belongs."""
 
     padding = 4
 
     def samples(self) -> tuple[Any, Any]:
         rate = self.processor.feature_extractor.sampling_rate
+        token = getattr(self.processor, "audio_token", "")
         return (
-            {"text": "a dog in the garden", "audio": sound(0, rate=rate)},
-            {"text": "the quick sound of water in the rain", "audio": sound(1, rate=rate)},
+            {"text": f"{token} a dog in the garden".lstrip(), "audio": sound(0, rate=rate)},
+            {"text": f"{token} the quick sound of water in the rain".lstrip(), "audio": sound(1, rate=rate)},
         )
 
     def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
         rate = self.processor.feature_extractor.sampling_rate
-        encoded = dict(
-            self.processor.feature_extractor(
-                [item["audio"] for item in inputs], sampling_rate=rate, return_tensors="pt"
-            )
-        )
-        texts = self.processor.tokenizer(
-            [item["text"] for item in inputs], return_tensors="pt", **padding_options(pad_to)
-        )
-        return {**texts, **encoded}
+        texts, sounds = [item["text"] for item in inputs], [item["audio"] for item in inputs]
+        kinds = {"text_kwargs": padding_options(pad_to), "audio_kwargs": {"sampling_rate": rate}}
+        return dict(self.processor(text=texts, audio=sounds, return_tensors="pt", **kinds))
 
 
-class FilmAndText(Modality):
+class Film(Modality):
+    """``{"videos": [picture, …]}``, as many pictures as the model takes frames."""
+
+    def samples(self) -> tuple[Any, Any]:
+        return {"videos": self.film(0)}, {"videos": self.film(20)}
+
+    def film(self, seed: int) -> list[Any]:
+        config = getattr(self.checkpoint.config, "vision_config", self.checkpoint.config)
+        return [picture(seed + frame) for frame in range(config.num_frames)]
+
+    def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
+        return dict(self.processor([item["videos"] for item in inputs], return_tensors="pt"))
+
+
+class FilmAndText(Film):
     """``{"text": …, "videos": [picture, …]}``, as many pictures as the model takes frames."""
 
     padding = 4
 
     def samples(self) -> tuple[Any, Any]:
-        def film(seed: int) -> list[Any]:
-            return [picture(seed + frame) for frame in range(self.checkpoint.config.vision_config.num_frames)]
-
         return (
-            {"text": "two birds sit on the fence", "videos": film(0)},
-            {"text": "the quick brown fox jumps over the lazy dog", "videos": film(20)},
+            {"text": "two birds sit on the fence", "videos": self.film(0)},
+            {"text": "the quick brown fox jumps over the lazy dog", "videos": self.film(20)},
         )
 
     def encode(self, inputs: Sequence[Any], pad_to: int | None = None) -> dict[str, Tensor]:
@@ -160,6 +170,7 @@ _MODALITIES: dict[str, type[Modality]] = {
     "audio": Sound,
     "image-text": PictureAndText,
     "audio-text": SoundAndText,
+    "video": Film,
     "video-text": FilmAndText,
 }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ..models.samples import picture, sound
+from ..parity import differences, ranked_differences
 from .base import Row, Task, ranked
 from .inputs import padding_options
 
@@ -20,6 +21,7 @@ class ZeroShot(Task):
     that the model encodes each label once.
     """
 
+    shares_text = True
     medium: ClassVar[str]
     scores: ClassVar[str]
     """Name of the output that scores medium × labels."""
@@ -50,6 +52,28 @@ class ZeroShot(Task):
         scores = outputs[self.scores].float().softmax(-1)
         labels = natural["candidate_labels"]
         return [{"score": score, "label": labels[index]} for index, score in ranked(scores, len(labels))]
+
+    def read(self, outputs: Row) -> Any:
+        """The best of the texts, and its score, where the model gives scores at all."""
+        if self.scores not in outputs:
+            return super().read(outputs)
+        return [{"score": score, "label": index} for index, score in ranked(outputs[self.scores].float().softmax(-1))]
+
+    def differences(self, expected: Any, actual: Any, bound: float, where: str) -> Iterable[str]:
+        compare = ranked_differences if isinstance(expected, list) else differences
+        return compare(expected, actual, bound, where)
+
+
+class ZeroShotObjectDetection(Task):
+    """Where in a picture what is named is."""
+
+    def decode(self, outputs: Row, encoded: Row, natural: Any) -> Any:
+        return self.read(outputs)
+
+    def read(self, outputs: Row) -> Any:
+        boxes = outputs["pred_boxes"] if "pred_boxes" in outputs else outputs["decoder_coord_logits"]
+        scores = outputs["logits"] if "logits" in outputs else outputs["decoder_class_logits"]
+        return {"boxes": boxes.float().numpy(), "best": scores.float().argmax(-1).tolist()}
 
 
 class ZeroShotImageClassification(ZeroShot):

@@ -161,3 +161,25 @@ def test_a_contrastive_model_is_one_graph() -> None:
     assert not merges_features(task.checkpoint.model)
     task = task_on(recipe("llava", "pretraining"), "pretraining")
     assert merges_features(task.checkpoint.model)
+
+
+class Transducer(torch.nn.Module):
+    """Generates without keeping its logits, as speech transducers do."""
+
+    dtype = torch.float32
+
+    def forward(self, step: int) -> SimpleNamespace:
+        return SimpleNamespace(logits=torch.full((1, 1, 4), float(step)))
+
+    def generate(self, **options: Any) -> dict[str, torch.Tensor]:
+        for step in range(3):
+            self(step)
+        return {"sequences": torch.tensor([[9, 1, 2, 3]])}
+
+
+def test_the_numbers_of_a_generation_that_keeps_none_are_those_of_its_steps() -> None:
+    model = Transducer()
+    for _ in range(2):  # nothing is left on the model after the first
+        outputs = TorchEndpoint(model, torch.device("cpu"), "cpu").generate({})
+        assert outputs["tokens"].tolist() == [[1, 2, 3]]
+        assert outputs["logits"][0, :, 0].tolist() == [0.0, 1.0, 2.0]

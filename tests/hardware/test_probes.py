@@ -6,6 +6,7 @@ import ctypes
 import platform
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     modules = {"torch", "transformers", "onnxscript", "onnxruntime", "openvino", "onnxruntime_qnn"}
     monkeypatch.setattr(probes, "find_spec", lambda name: find_spec("sys") if name in modules else None)
     monkeypatch.setattr(probes, "version", lambda name: "2.13.0")
+    monkeypatch.setattr(probes, "no_exporters", lambda: "")
     return modules
 
 
@@ -47,6 +49,17 @@ def test_a_missing_library_names_what_to_install(installed: set[str], probe: Any
     assert not found.available
     assert words in found.reason
     assert found.device == ""
+
+
+def test_a_transformers_that_cannot_export(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "transformers"
+    monkeypatch.setattr(probes, "find_spec", lambda name: SimpleNamespace(origin=str(package / "__init__.py")))
+    monkeypatch.setattr(probes, "version", lambda name: "5.7.0")
+    for probe in (probes.onnxruntime, probes.openvino, probes.qualcomm):
+        assert probe().reason == "transformers 5.7.0 has no exporters: pip install 'transformers>=5.23'"
+    assert probes.cpu().available
+    (package / "exporters" / "runners").mkdir(parents=True)
+    assert probes.openvino().available
 
 
 def test_what_is_installed_is_available(installed: set[str]) -> None:
