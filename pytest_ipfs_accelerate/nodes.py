@@ -97,6 +97,7 @@ class CaseItem(pytest.Function):
 
         Raises:
             CaseFailed: the verdict is not ok.
+        pytest.xfail.Exception: the failure is known to the ledger.
         """
         plan = plan_of(self.config)
         if reason := plan.unavailable(self.case):
@@ -105,9 +106,11 @@ class CaseItem(pytest.Function):
         elif reason := plan.undeclared(self.case):
             verdict = self._never_ran(Outcome.FAILED, reason)
         else:
-            verdict = host.run(plan.job(self.case))
+            verdict = plan.judge(host.run(plan.job(self.case)))
         verdict = replace(verdict, reproduce=plan.reproduce(self.case))
         self.record(verdict)
+        if verdict.outcome is Outcome.KNOWN:
+            pytest.xfail(verdict.reason)
         if not verdict.ok:
             raise CaseFailed(verdict)
 

@@ -5,6 +5,7 @@ Nothing here asks what this machine has: every process of a run must select the 
 
 from __future__ import annotations
 
+import datetime
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -14,10 +15,13 @@ from typing import TypeVar
 import pytest
 
 from . import builtin
-from .matrix import Case, UnknownName, absent_members, choose, mark_name
+from .installed import installed_classes, installed_heads, installed_version
+from .ledger import Ledger, load_ledger
+from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
 from .settings import CASES_MARK, STAGE_SECONDS, Settings, read_settings, split
 from .specs import Availability, HardwareSpec, Job, TaskSpec
+from .verdict import Verdict
 from .words import nearest
 
 PLAN = pytest.StashKey["Plan"]()
@@ -61,9 +65,45 @@ class Plan:
         for found in reversed(self.config.hook.pytest_ipfs_models(config=self.config)):
             rows.update(found)
         registry = load_registry(self.settings.registry, rows)
+        self._meet_installed(registry)
         if self.settings.pipeline_map is not None:
             registry.narrow(read_pipeline_map(self.settings.pipeline_map, registry, self.aliases))
         return registry
+
+    def _meet_installed(self, registry: Registry) -> None:
+        """Where another transformers is installed than the registry is pinned to: take in what that one has and the registry
+        has not, and note what it lacks."""
+        installed = installed_version()
+        if installed in ("", registry.transformers):
+            return
+        registry.propose(
+            installed_heads(),
+            f"transformers {installed} has it, the registry, made for {registry.transformers}, has no row",
+        )
+        classes = installed_classes()
+        for model in registry:
+            row = registry.raw(model)
+            for task, head in row["tasks"].items():
+                needed = (head.get("config_class") or row["config_class"], head["class"])
+                if missing := [name for name in needed if name and name not in classes]:
+                    self.lacking[model, task] = f"transformers {installed} has no {missing[0]}"
+
+    @cached_property
+    def lacking(self) -> dict[tuple[str, str], str]:
+        """Why the installed transformers cannot run a task of a model type, by both."""
+        return {}
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Our known failures, with the user's laid over them."""
+        path = self.settings.ledger
+        if path is not None and self.settings.update_ledger and not path.exists():
+            path = None  # it is about to be made
+        return load_ledger(path)
+
+    def judge(self, verdict: Verdict) -> Verdict:
+        """A verdict as the ledger sees it."""
+        return self.ledger.judge(verdict, verdict.versions, datetime.date.today())
 
     @property
     def sets(self) -> Mapping[str, tuple[str, ...]]:
@@ -91,7 +131,7 @@ class Plan:
             Case(model, task, name)
             for model in chosen
             for task in self.registry.tasks(model)
-            if task in tasks
+            if task in tasks or base_task(task) in tasks
             for name in hardware
         ]
         self.config.hook.pytest_ipfs_modify_cases(config=self.config, cases=cases)
@@ -122,12 +162,14 @@ class Plan:
         cases = [case for some in self.cases(chosen).values() for case in some]
         kept_tasks = self._choose("tasks", split(tasks), self.all_tasks(), aliases=self.aliases)
         kept_hardware = self._choose("hardware", split(hardware), self.hardware)
-        return [case for case in cases if case.task in kept_tasks and case.hardware in kept_hardware]
+        return [case for case in cases if base_task(case.task) in kept_tasks and case.hardware in kept_hardware]
 
     def all_tasks(self) -> Iterable[str]:
         """Every task that is declared or stands in the registry."""
         # A registry of the user's may name a task before anyone declares it: the case will say so.
-        return dict.fromkeys([*self.tasks, *(task for model in self.registry for task in self.registry.tasks(model))])
+        return dict.fromkeys(
+            [*self.tasks, *(base_task(task) for model in self.registry for task in self.registry.tasks(model))]
+        )
 
     def _choose(
         self,
@@ -167,14 +209,17 @@ class Plan:
         availability = self.availability(case.hardware)
         if not availability.available:
             return f"{case.hardware}: {availability.reason}"
-        lacking = [name for name in self.registry.row(case.model).needs if find_spec(name) is None]
-        return f"{case.model} needs {', '.join(lacking)}, not installed here" if lacking else ""
+        if reason := self.lacking.get((case.model, case.task)):
+            return reason
+        missing = [name for name in self.registry.recipe(case.model, case.task).needs if find_spec(name) is None]
+        return f"{case.model} needs {', '.join(missing)}, not installed here" if missing else ""
 
     def undeclared(self, case: Case) -> str:
         """Why nothing can run a case anywhere: its task stands in the registry, but nobody declares it; empty otherwise."""
-        if case.task in self.tasks:
+        task = base_task(case.task)
+        if task in self.tasks:
             return ""
-        return f"nobody declares the task {case.task!r} (hook pytest_ipfs_tasks){nearest(case.task, self.tasks)}"
+        return f"nobody declares the task {task!r} (hook pytest_ipfs_tasks){nearest(task, self.tasks)}"
 
     def job(self, case: Case) -> Job:
         """What the host needs to run a case.
@@ -188,7 +233,7 @@ class Plan:
             case=case,
             recipe=self.registry.recipe(case.model, case.task),
             hardware=self.hardware[case.hardware].target,
-            task=self.tasks[case.task].target,
+            task=self.tasks[base_task(case.task)].target,
             threads=self.settings.threads,
         )
 
@@ -197,7 +242,11 @@ class Plan:
         settings = self.settings
         options = [
             f"--ipfs-{name}={path}"
-            for name, path in (("registry", settings.registry), ("pipeline-map", settings.pipeline_map))
+            for name, path in (
+                ("registry", settings.registry),
+                ("pipeline-map", settings.pipeline_map),
+                ("ledger", settings.ledger),
+            )
             if path is not None
         ]
         if case.hardware in self.require:

@@ -66,7 +66,7 @@ def test_a_test_with_a_selection_of_its_own(run_apart: Run, clean: pytest.Pytest
     [
         ("model='ant'", "takes models, tasks and hardware by keyword, not ['model']"),
         ("'ant'", "takes models, tasks and hardware by keyword"),
-        ("models='amt'", "no model type 'amt'; did you mean 'ant'"),
+        ("models='antt'", "no model type 'antt'; did you mean 'ant'"),
         ("tasks='fill-msk'", "no task 'fill-msk'"),
     ],
 )
