@@ -97,6 +97,14 @@ OPTIONS = (
         "limit for each stage, or for some: export=900,run=30 (0: none; defaults by stage)",
     ),
     Option("json", Kind.TEXT, "FILE", "write every verdict to a JSON file"),
+    Option("ledger", Kind.TEXT, "FILE", "known failures of your own, laid over the shipped known_failures.json"),
+    Option(
+        "update-ledger",
+        Kind.FLAG,
+        "",
+        "rewrite the file of --ipfs-ledger from this run, and print the difference",
+        ini=False,
+    ),
     Option("list", Kind.FLAG, "", "print the selected cases as a table and exit", ini=False),
 )
 
@@ -117,6 +125,8 @@ class Settings:
     isolate: str
     timeouts: Mapping[Stage, float]
     json: Path | None
+    ledger: Path | None
+    update_ledger: bool
     list: bool
     sets: Mapping[str, tuple[str, ...]]
     on_command_line: bool
@@ -209,6 +219,8 @@ def read_settings(config: pytest.Config) -> Settings:
         isolate=_isolation(*text("isolate", "process")),
         timeouts=_timeouts(*text("timeout", "")),
         json=path("json"),
+        ledger=path("ledger"),
+        update_ledger="update-ledger" in found,
         list="list" in found,
         sets=_sets(config.getini("ipfs_sets")),
         on_command_line=_on_command_line(config),

@@ -33,6 +33,7 @@ def test_nothing_is_the_default(read: Read, clean: pytest.Pytester) -> None:
 
 
 VALUES = {
+    "ledger": ("a.json", "b.json", "c.json"),
     "models": ("bert", "vit", "whisper"),
     "tasks": ("fill-mask", "ner", "pretraining"),
     "hardware": ("cpu", "cuda", "openvino"),

@@ -8,6 +8,7 @@ import pytest
 
 from ..plan import SUITE_CASES, plan_of
 from .json_report import check_writable, write_report
+from .ledger_update import update_ledger
 from .tally import Tally
 from .terminal import header_lines, matrix_lines, note_lines
 
@@ -37,6 +38,12 @@ class Recorder:
         self.tally = Tally({case.nodeid: case for cases in self.cases.values() for case in cases})
         if (path := self.plan.settings.json) is not None:
             check_writable(path, self.plan.settings.sources["json"])
+        self.ledger_lines: list[str] = []
+        if self.plan.settings.update_ledger:
+            if (path := self.plan.settings.ledger) is None:
+                raise pytest.UsageError("--ipfs-update-ledger: which one? name it with --ipfs-ledger=FILE")
+            check_writable(path, self.plan.settings.sources["ledger"])
+        assert self.plan.ledger is not None  # read now: a file that is not valid is an error before the run
 
     def pytest_report_header(self) -> list[str]:
         return header_lines(self.plan, self.cases) if SUITE_CASES in self.config.stash else []
@@ -61,6 +68,9 @@ class Recorder:
             self.tally.stopped = session.shouldfail
         if (path := self.plan.settings.json) is not None:
             write_report(path, self.tally, int(exitstatus))
+        if self.plan.settings.update_ledger and (path := self.plan.settings.ledger) is not None:
+            cases = [case for some in self.plan.cases(self.plan.registry).values() for case in some]
+            self.ledger_lines = update_ledger(path, self.tally.in_order(), cases)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self.tally.verdicts:
@@ -70,6 +80,11 @@ class Recorder:
             terminalreporter.line(line)
         if (path := self.plan.settings.json) is not None:
             terminalreporter.line(f"every verdict: {path}")
+        if self.plan.settings.update_ledger:
+            changed = self.ledger_lines or ["nothing changed"]
+            terminalreporter.line(f"ledger {self.plan.settings.ledger}:")
+            for line in changed:
+                terminalreporter.line(f"  {line}")
 
 
 class WorkerRecorder:

@@ -67,7 +67,24 @@ def header_lines(plan: Plan, cases: Mapping[str, list[Case]]) -> list[str]:
     count = sum(map(len, cases.values()))
     hardware = list(dict.fromkeys(case.hardware for some in cases.values() for case in some))
     where = f" on {', '.join(hardware)}" if hardware else ": the options leave nothing"
-    return [f"ipfs: {plural(count, 'case')} of {plural(len(cases), 'model type')}{where}", *absent_lines(plan)]
+    return [
+        f"ipfs: {plural(count, 'case')} of {plural(len(cases), 'model type')}{where}",
+        *absent_lines(plan),
+        *other_lines(plan),
+    ]
+
+
+def other_lines(plan: Plan) -> list[str]:
+    """What another transformers than the pinned one changes."""
+    lines = []
+    if proposed := plan.registry.proposed:
+        lines.append(f"ipfs: {next(iter(proposed.values()))}: {len(proposed)} proposed on the spot")
+    if plan.lacking:
+        models = dict.fromkeys(model for model, _ in plan.lacking)
+        lines.append(
+            f"ipfs: this transformers lacks {plural(len(plan.lacking), 'row')} of {plural(len(models), 'model type')}"
+        )
+    return lines
 
 
 def absent_lines(plan: Plan) -> list[str]:
