@@ -1,0 +1,68 @@
+"""The page of what runs cannot go stale unseen."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COVERAGE = runpy.run_path(str(ROOT / "docs/coverage.py"))
+
+
+@pytest.fixture
+def data() -> Any:
+    return json.loads((ROOT / "docs/coverage.json").read_text("utf-8"))
+
+
+def report(**outcomes: str) -> dict[str, Any]:
+    verdicts = [
+        {
+            "model": "gpt2",
+            "task": task.replace("_", "-"),
+            "hardware": "cpu",
+            "outcome": outcome,
+            "reason": "why",
+            "evidence": {},
+        }
+        for task, outcome in outcomes.items()
+    ]
+    return {"verdicts": verdicts, "versions": {"torch": "2", "transformers": "5"}}
+
+
+def test_a_case_that_is_left_out_is_named(data: Any) -> None:
+    del data["verdicts"]["bert"]["fill-mask"]
+    assert "no verdict: bert::fill-mask" in COVERAGE["faults"](data)
+
+
+def test_a_case_that_is_no_more_is_named(data: Any) -> None:
+    data["verdicts"]["bert"]["juggling"] = ["passed"]
+    assert "no such case: bert::juggling" in COVERAGE["faults"](data)
+
+
+def test_a_verdict_on_another_recipe_is_named(data: Any) -> None:
+    data["recipes"]["bert"] = "0" * 12
+    assert COVERAGE["faults"](data) == ["bert: its recipes have changed since the run; run it again"]
+
+
+def test_a_verdict_that_was_written_by_hand_shows_in_the_page(data: Any) -> None:
+    data["verdicts"]["bark"]["text-to-audio"] = ["passed"]
+    assert COVERAGE["faults"](data) == ["coverage.md is not what coverage.json gives"]
+
+
+def test_a_run_of_part_of_a_model_type_is_refused() -> None:
+    with pytest.raises(SystemExit, match="left out gpt2::feature-extraction"):
+        COVERAGE["taken"](report(text_generation="passed", text_classification="passed"))
+
+
+def test_a_run_of_some_model_types_takes_the_place_of_their_verdicts(data: Any) -> None:
+    tasks = dict.fromkeys(data["verdicts"]["gpt2"], "failed")
+    new = {**COVERAGE["taken"](report(**tasks)), "versions": data["versions"]}
+    found = COVERAGE["laid_over"](data, new)
+    assert found["verdicts"]["gpt2"]["text-generation"] == ["failed", "why"]
+    assert {**found["verdicts"], "gpt2": 0} == {**data["verdicts"], "gpt2": 0}
+    with pytest.raises(SystemExit, match="run them all"):
+        COVERAGE["laid_over"](data, {**new, "versions": {"torch": "3"}})
