@@ -22,6 +22,7 @@ from .models.checkpoint import Checkpoint, build_checkpoint
 from .parity import TOLERANCES, Tolerance, compare_rows, faults_of, relative_l2
 from .results import HandlerResult
 from .specs import Recipe
+from .store import Damaged, Missing, Store
 from .tasks.base import Task
 
 if TYPE_CHECKING:
@@ -58,6 +59,15 @@ class Form:
 
     natural: Sequence[Any]
     encoded: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Of an artifact: its CID, whether it was there already, and what was wrong with what was."""
+
+    cid: str
+    reused: bool
+    warning: str = ""
 
 
 class Fault(Exception):
@@ -184,7 +194,7 @@ class Bench:
     def __init__(self) -> None:
         self.checkpoints: Recent[Checkpoint] = Recent(2)
         self.references: Recent[Reference] = Recent(2)
-        self.programs: Recent[Program] = Recent(3)
+        self.programs: Recent[tuple[Program, str, bool]] = Recent(3)
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         return self.checkpoints.get(checkpoint_key(recipe), lambda: build_checkpoint(recipe))
@@ -193,12 +203,31 @@ class Bench:
         key = f"{case.task} {checkpoint_key(task.checkpoint.recipe)}"
         return self.references.get(key, lambda: reference_of(case, task, forms))
 
-    def program(self, task: Task) -> Program:
+    def program(self, task: Task, store: Store) -> tuple[Program, Made]:
+        """The program of a task, and where it came from: exported now, or at an earlier time and kept."""
         # A transformers without exporters still runs on torch.
+        from .hardware.artifacts import load_program, save_program, source_key
         from .hardware.export import export_program
 
         # From a padded batch: torch.export takes a batch of one for the constant 1, and generate() drops a mask that is
         # all ones, so that the program would not read one.
         encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint
         key = program_key(checkpoint.recipe, encoded, generates=task.generates)
-        return self.programs.get(key, lambda: export_program(checkpoint, encoded, generates=task.generates))
+        source = source_key(checkpoint, encoded, key)
+        warning = ""
+
+        def make() -> tuple[Program, str, bool]:
+            nonlocal warning
+            try:
+                cid = store.find(source)
+                return load_program(store, cid, checkpoint), cid, True
+            except Damaged as damaged:
+                warning = f"the artifact {damaged} in {store.root} was damaged; it is made again"
+            except Missing:
+                pass
+            program = export_program(checkpoint, encoded, generates=task.generates)
+            return program, save_program(store, program), False
+
+        program, cid, kept = self.programs.get(key, make)
+        store.link(source, cid)
+        return program, Made(cid, kept or self.programs.reused, warning)

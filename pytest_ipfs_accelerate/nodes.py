@@ -7,6 +7,7 @@ every scope, autouse ones among them, work on them as on anything else.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -109,6 +110,8 @@ class CaseItem(pytest.Function):
             verdict = plan.judge(host.run(plan.job(self.case)))
         verdict = replace(verdict, reproduce=plan.reproduce(self.case))
         self.record(verdict)
+        for warning in verdict.evidence.get("warnings", ()):
+            warnings.warn(pytest.PytestWarning(f"{self.case.nodeid}: {warning}"), stacklevel=1)
         if verdict.outcome is Outcome.KNOWN:
             pytest.xfail(verdict.reason)
         if not verdict.ok:

@@ -235,6 +235,8 @@ class Plan:
             hardware=self.hardware[case.hardware].target,
             task=self.tasks[base_task(case.task)].target,
             threads=self.settings.threads,
+            cache_dir=str(self.settings.cache_dir),
+            cache_size=self.settings.cache_size,
         )
 
     def reproduce(self, case: Case) -> str:

@@ -7,7 +7,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from .parity import (
 )
 from .results import HandlerResult
 from .specs import Job, Recipe
+from .store import Store, cid_of
 from .tasks.base import Task
 from .tasks.tensors import TensorsOnly
 from .verdict import Comparison, Implementation, Outcome, Stage, Verdict
@@ -64,8 +67,18 @@ def open_handler(job: Job) -> Handler:
     torch.set_num_threads(job.threads)
     task = open_task(job, _bench.checkpoint(job.recipe))
     hardware: Hardware = load(job.hardware)(threads=job.threads)
-    program = _bench.program(task) if hardware.format else None
+    program = _bench.program(task, store_of(job))[0] if hardware.format else None
     return Handler(job.case, task, hardware.lower(task.checkpoint, program))
+
+
+def store_of(job: Job) -> Store:
+    """Where the artifacts of a job are kept; one of its own would look through the directory again and again."""
+    return _store(job.cache_dir, job.cache_size)
+
+
+@cache
+def _store(root: str, limit: int) -> Store:
+    return Store(Path(root), limit)
 
 
 def run_case(job: Job, enter: Enter) -> Verdict:
@@ -180,8 +193,14 @@ class CaseRun:
         program = None
         if hardware.format:
             with self.staged(Stage.EXPORT):
-                program = _bench.program(task)
-                self._reused("export", _bench.programs.reused)
+                program, made = _bench.program(task, store_of(self.job))
+                self._reused("export", made.reused)
+                self.evidence["program"] = {
+                    "cid": made.cid,
+                    "components": {name: cid_of(component.onnx) for name, component in program.components.items()},
+                }
+                if made.warning:
+                    self.evidence["warnings"] = [made.warning]
         with self.staged(Stage.LOWER):
             self.endpoint = hardware.lower(task.checkpoint, program)
         return Handler(self.job.case, task, self.endpoint)

@@ -7,6 +7,8 @@ One precedence for all of them: the command line, then the environment (``PYTEST
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -96,6 +98,14 @@ OPTIONS = (
         "SECONDS",
         "limit for each stage, or for some: export=900,run=30 (0: none; defaults by stage)",
     ),
+    Option("cache-dir", Kind.TEXT, "DIR", "where exported programs are kept (default: the user's cache directory)"),
+    Option(
+        "cache-size",
+        Kind.TEXT,
+        "SIZE",
+        "how large that may grow before what was used longest ago goes: 500MB, 20GB; 0 keeps nothing (default: 10GB)",
+    ),
+    Option("cache-clear", Kind.FLAG, "", "remove everything in that directory before the run", ini=False),
     Option("json", Kind.TEXT, "FILE", "write every verdict to a JSON file"),
     Option("ledger", Kind.TEXT, "FILE", "known failures of your own, laid over the shipped known_failures.json"),
     Option(
@@ -112,8 +122,8 @@ OPTIONS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0 for
-    no limit; ``threads`` is this process's share of the cores among the workers of xdist; ``sources`` says for each setting
-    where it came from, for error messages."""
+    no limit; ``cache_size`` is in bytes; ``threads`` is this process's share of the cores among the workers of xdist;
+    ``sources`` says for each setting where it came from, for error messages."""
 
     models: tuple[str, ...] | None
     tasks: tuple[str, ...]
@@ -124,6 +134,9 @@ class Settings:
     require: tuple[str, ...]
     isolate: str
     timeouts: Mapping[Stage, float]
+    cache_dir: Path
+    cache_size: int
+    cache_clear: bool
     json: Path | None
     ledger: Path | None
     update_ledger: bool
@@ -218,6 +231,9 @@ def read_settings(config: pytest.Config) -> Settings:
         require=words("require"),
         isolate=_isolation(*text("isolate", "process")),
         timeouts=_timeouts(*text("timeout", "")),
+        cache_dir=_cache_dir(path("cache-dir"), sources.get("cache-dir", "")),
+        cache_size=_bytes(*text("cache-size", "10GB")),
+        cache_clear="cache-clear" in found,
         json=path("json"),
         ledger=path("ledger"),
         update_ledger="update-ledger" in found,
@@ -276,6 +292,34 @@ def _seconds(number: str, word: str, source: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise pytest.UsageError(f"{source}: {word!r}: a limit is zero (none) or a positive number of seconds")
     return seconds
+
+
+def _user_cache() -> Path:
+    """Where the programs of a user keep what can be made again. The library for it, platformdirs, brings a pytest plugin of its
+    own into every run of our users."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _cache_dir(path: Path | None, source: str) -> Path:
+    path = path or _user_cache() / "pytest-ipfs-accelerate"
+    if path.exists() and not path.is_dir():
+        raise pytest.UsageError(f"{source or 'the cache directory'}: {path} is not a directory")
+    return path
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _bytes(text: str, source: str) -> int:
+    """A number of bytes, from ``500MB``, ``1.5 GB`` or ``0``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if found is None or found[2].upper() not in _UNITS:
+        raise pytest.UsageError(f"{source}: {text!r} is not a size; write it like 500MB, 20GB or 0")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def _sets(lines: list[str]) -> Mapping[str, tuple[str, ...]]:

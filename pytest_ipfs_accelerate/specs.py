@@ -82,10 +82,15 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One case, with everything that the host process needs to run it: the host reads no registry and loads no plugin."""
+    """One case, with everything that the host process needs to run it: the host reads no registry and loads no plugin.
+
+    ``cache_dir`` is the directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept.
+    """
 
     case: Case
     recipe: Recipe
     hardware: str
     task: str
     threads: int = 1
+    cache_dir: str = ""
+    cache_size: int = 0

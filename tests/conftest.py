@@ -24,6 +24,7 @@ def clean(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     for name in os.environ:
         if name.startswith("PYTEST_IPFS_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache-home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     return pytester
 

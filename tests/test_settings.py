@@ -44,7 +44,11 @@ VALUES = {
     "isolate": ("none", "process", "none"),
     "timeout": ("1", "2", "3"),
     "json": ("a.json", "b.json", "c.json"),
+    "cache-dir": ("a", "b", "c"),
+    "cache-size": ("1", "2KB", "3 MB"),
 }
+READ = {"cache-size": {"1": 1, "2KB": 2_000, "3 MB": 3_000_000}}
+"""What a value is read as, where that is not the value itself."""
 
 
 def test_every_option_is_tested() -> None:
@@ -54,8 +58,9 @@ def test_every_option_is_tested() -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_command_line_then_environment_then_ini(read: Read, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     option = next(option for option in OPTIONS if option.name == name)
-    key = {"pipeline-map": "pipeline_map", "timeout": "timeouts"}.get(name, name)
+    key = {"timeout": "timeouts"}.get(name, name.replace("-", "_"))
     typed, exported, written = VALUES[name]
+    read_as = READ.get(name, {value: value for value in VALUES[name]})
 
     def plain(value: object) -> object:
         if isinstance(value, dict):
@@ -63,11 +68,11 @@ def test_command_line_then_environment_then_ini(read: Read, name: str, monkeypat
         return value.name if isinstance(value, Path) else value[0] if isinstance(value, tuple) else value
 
     ini = f"{option.dest} = {written}"
-    assert plain(getattr(read(ini=ini), key)) == written
+    assert plain(getattr(read(ini=ini), key)) == read_as[written]
     monkeypatch.setenv(option.variable, exported)
-    assert plain(getattr(read(ini=ini), key)) == exported
+    assert plain(getattr(read(ini=ini), key)) == read_as[exported]
     settings = read(f"{option.flag}={typed}", ini=ini)
-    assert plain(getattr(settings, key)) == typed
+    assert plain(getattr(settings, key)) == read_as[typed]
     assert settings.sources[name] == option.flag
 
 

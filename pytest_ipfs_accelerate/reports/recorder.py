@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from ..plan import SUITE_CASES, plan_of
+from ..settings import Settings
+from ..store import Store
+from ..words import plural
 from .json_report import check_writable, write_report
 from .ledger_update import update_ledger
 from .tally import Tally
@@ -38,6 +41,7 @@ class Recorder:
         self.tally = Tally({case.nodeid: case for cases in self.cases.values() for case in cases})
         if (path := self.plan.settings.json) is not None:
             check_writable(path, self.plan.settings.sources["json"])
+        self.cleared = clear_cache(self.plan.settings) if self.plan.settings.cache_clear else ""
         self.ledger_lines: list[str] = []
         if self.plan.settings.update_ledger:
             if (path := self.plan.settings.ledger) is None:
@@ -46,7 +50,8 @@ class Recorder:
         assert self.plan.ledger is not None  # read now: a file that is not valid is an error before the run
 
     def pytest_report_header(self) -> list[str]:
-        return header_lines(self.plan, self.cases) if SUITE_CASES in self.config.stash else []
+        cleared = [self.cleared] if self.cleared else []
+        return [*cleared, *header_lines(self.plan, self.cases)] if SUITE_CASES in self.config.stash else cleared
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.tally.deselected.update(item.nodeid for item in items)
@@ -85,6 +90,19 @@ class Recorder:
             terminalreporter.line(f"ledger {self.plan.settings.ledger}:")
             for line in changed:
                 terminalreporter.line(f"  {line}")
+
+
+def clear_cache(settings: Settings) -> str:
+    """Empty the store of artifacts; what to tell the user.
+
+    Raises:
+        pytest.UsageError: the directory is none of ours.
+    """
+    try:
+        files, size = Store(settings.cache_dir, settings.cache_size).clear()
+    except OSError as error:
+        raise pytest.UsageError(f"--ipfs-cache-clear: {error}") from None
+    return f"ipfs: {plural(files, 'artifact')} of {size / 1e6:.0f} MB removed from {settings.cache_dir}"
 
 
 class WorkerRecorder:
