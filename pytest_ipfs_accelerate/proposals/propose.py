@@ -153,6 +153,9 @@ class Draft:
             options = without_cache(options, self.config)
         if head.task == "text-encoding" and getattr(self.config, "is_encoder_decoder", False):
             options["is_encoder_decoder"] = False
+        alone = not getattr(self.config, "is_encoder_decoder", False)
+        if head.task == "text-generation" and alone and getattr(self.config, "is_decoder", None) is False:
+            options["is_decoder"] = True  # an encoder that generates: else it looks ahead, and keeps no cache
         start = getattr(self.config, "decoder_start_token_id", None)
         if getattr(self.config, "is_encoder_decoder", False) and start is None:
             bos = options.get("bos_token_id", getattr(self.config, "bos_token_id", None))

@@ -100,7 +100,8 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
                 "intermediate_layers_indices": [0, 1],
                 "vision_output_dim": 192,
                 "supported_aspect_ratios": [[1, 1]],
-            }
+            },
+            "text_config": {"cross_attention_layers": [1, 3]},
         },
         "inputs": {
             "tensors": {
@@ -112,7 +113,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
         },
     },
     "mllama:image-feature-extraction": {"inputs": {"tensors": {"cross_attention_mask": None}}},
-    "MllamaForCausalLM": WITHOUT_PICTURE,
+    "MllamaForCausalLM": {**WITHOUT_PICTURE, "config": {"cross_attention_layers": [1, 3]}},
     "MllamaTextModel": WITHOUT_PICTURE,
     "instructblipvideo": {
         "config": {"video_token_index": 470},
