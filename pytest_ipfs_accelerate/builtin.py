@@ -18,20 +18,42 @@ def _task(module: str, name: str, summary: str, *aliases: str) -> TaskSpec:
     return TaskSpec(name=name, target=f"{_ROOM}.tasks.{module}:{title}", aliases=aliases, summary=summary)
 
 
-def _hardware(name: str, target: str, summary: str) -> HardwareSpec:
-    return HardwareSpec(name=name, target=f"{_ROOM}.hardware.{target}", probe=getattr(probes, name), summary=summary)
+def _hardware(
+    name: str, target: str, summary: str, precisions: tuple[str, ...] = ("fp32",), devices: str = ""
+) -> HardwareSpec:
+    return HardwareSpec(
+        name=name,
+        target=f"{_ROOM}.hardware.{target}",
+        probe=getattr(probes, name),
+        summary=summary,
+        precisions=precisions,
+        devices=devices,
+    )
+
+
+_FLOATS = ("fp32", "fp16", "bf16")
 
 
 HARDWARE = {
     spec.name: spec
     for spec in (
-        _hardware("cpu", "torch_device:Cpu", "torch eager on the CPU, fp32: the reference"),
-        _hardware("cuda", "torch_device:Cuda", "torch eager on an NVIDIA GPU, fp32"),
-        _hardware("onnxruntime", "onnxruntime:OnnxRuntime", "ONNX Runtime on the CPU, fp32"),
-        _hardware("openvino", "openvino:OpenVino", "OpenVINO on the CPU, f32"),
-        _hardware("apple", "torch_device:Apple", "torch eager on an Apple GPU through MPS, fp32"),
+        _hardware("cpu", "torch_device:Cpu", "torch eager on the CPU; in fp32 the reference itself", _FLOATS),
+        _hardware("cuda", "torch_device:Cuda", "torch eager on an NVIDIA GPU", _FLOATS, r"\d+"),
+        _hardware("onnxruntime", "onnxruntime:OnnxRuntime", "ONNX Runtime on the CPU"),
         _hardware(
-            "qualcomm", "qualcomm:Qualcomm", "Qualcomm's HTP through ONNX Runtime, fp16; a simulator off the device"
+            "openvino",
+            "openvino:OpenVino",
+            "OpenVINO on the CPU, or on the device asked for",
+            ("fp32", "bf16", "fp16"),
+            r"CPU|GPU(\.\d+)?|NPU|AUTO",
+        ),
+        _hardware("apple", "torch_device:Apple", "torch eager on an Apple GPU through MPS", _FLOATS),
+        _hardware(
+            "qualcomm",
+            "qualcomm:Qualcomm",
+            "Qualcomm's HTP through ONNX Runtime; a simulator off the device; the device is a SoC model",
+            ("fp16",),
+            r"\d+",
         ),
     )
 }

@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from . import builtin
+from .asked import asked_devices, asked_precisions
 from .installed import installed_classes, installed_heads, installed_version
 from .ledger import Ledger, load_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
@@ -56,6 +57,8 @@ class Plan:
         for name in self.hardware:
             if not name.isidentifier() or name != name.lower():
                 raise pytest.UsageError(f"pytest_ipfs_hardware: {name!r} is not a lower-case identifier")
+        self.precisions = asked_precisions(self.settings, self.hardware)
+        self.devices = asked_devices(self.settings, self.hardware)
         self.require = self._choose("require", self.settings.require, self.hardware) if self.settings.require else []
 
     @cached_property
@@ -235,6 +238,8 @@ class Plan:
             hardware=self.hardware[case.hardware].target,
             task=self.tasks[base_task(case.task)].target,
             threads=self.settings.threads,
+            precision=self.precisions.get(case.hardware, ""),
+            device=self.devices.get(case.hardware, ""),
             cache_dir=str(self.settings.cache_dir),
             cache_size=self.settings.cache_size,
         )
@@ -253,6 +258,9 @@ class Plan:
         ]
         if case.hardware in self.require:
             options.append(f"--ipfs-require={case.hardware}")
+        for name, asked in (("precision", self.precisions), ("device", self.devices)):
+            if case.hardware in asked:
+                options.append(f"--ipfs-{name}={case.hardware}={asked[case.hardware]}")
         limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != STAGE_SECONDS[stage]]
         if limits:
             options.append("--ipfs-timeout=" + ",".join(limits))

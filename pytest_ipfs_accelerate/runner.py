@@ -22,7 +22,6 @@ from .parity import (
     Tolerance,
     compare_decoded,
     compare_outputs,
-    compare_rows,
     faults_of,
     tolerance_of,
 )
@@ -31,6 +30,7 @@ from .specs import Job, Recipe
 from .store import Store, cid_of
 from .tasks.base import Task
 from .tasks.tensors import TensorsOnly
+from .ties import compare_tied_rows, excused
 from .verdict import Comparison, Implementation, Outcome, Stage, Verdict
 
 Enter = Callable[[Stage], None]
@@ -62,11 +62,17 @@ def open_task(job: Job, checkpoint: Checkpoint) -> Task:
     return kind(checkpoint) if checkpoint.processor is not None else TensorsOnly(kind, checkpoint)
 
 
+def open_hardware(job: Job) -> Hardware:
+    """The hardware of a job, asked for its precision and device."""
+    hardware: Hardware = load(job.hardware)(threads=job.threads, precision=job.precision, device=job.device)
+    return hardware
+
+
 def open_handler(job: Job) -> Handler:
     """The handler of a case in this process, for a user's own test: built, exported and lowered, nothing compared."""
     torch.set_num_threads(job.threads)
     task = open_task(job, _bench.checkpoint(job.recipe))
-    hardware: Hardware = load(job.hardware)(threads=job.threads)
+    hardware = open_hardware(job)
     program = _bench.program(task, store_of(job))[0] if hardware.format else None
     return Handler(job.case, task, hardware.lower(task.checkpoint, program))
 
@@ -111,11 +117,12 @@ def against_reference(
     sides = (expected.outputs, actual.outputs)
     rows = [task.rows(outputs, form.encoded) for outputs in sides]
     loose = [{key: outputs[key] for key in task.unassigned(outputs, form.encoded)} for outputs in sides]
-    return [
-        *compare_rows(rows[0], rows[1], tolerance, against),
+    raw = [
+        *compare_tied_rows(rows[0], rows[1], tolerance, against),
         *compare_outputs(loose[0], loose[1], tolerance, against),
-        compare_decoded(expected.decoded, actual.decoded, tolerance, against, task.differences),
     ]
+    decoded = compare_decoded(expected.decoded, actual.decoded, tolerance, against, task.differences)
+    return [*raw, excused(decoded, raw, tolerance)]
 
 
 def describe(error: BaseException) -> str:
@@ -189,7 +196,7 @@ class CaseRun:
             return open_task(self.job, checkpoint)
 
     def _lower(self, task: Task) -> Handler:
-        hardware: Hardware = load(self.job.hardware)(threads=self.job.threads)
+        hardware = open_hardware(self.job)
         program = None
         if hardware.format:
             with self.staged(Stage.EXPORT):
@@ -213,6 +220,9 @@ class CaseRun:
                 name: handler.handle(form.natural, form.encoded) for name, form in forms.items() if name not in results
             }
             self.evidence["backend"] = dict(results["batch"].evidence)
+            asked, found = self.job.precision, results["batch"].precision
+            if asked and asked != found:
+                raise NotOnHardware(f"{asked} was asked for; it computed in {found}")
             for name, result in results.items():
                 if faults := faults_of(result.outputs):
                     raise Fault(f"the output of the {name} sample: {'; '.join(faults)}")
@@ -244,7 +254,7 @@ class CaseRun:
             # whole.
             alone = [{name: row[name] for name in row if name in both} for row, both in pairs]
             together = [{name: both[name] for name in both if name in row} for row, both in pairs]
-            found += compare_rows(alone, together, tolerance, "alone, in a batch of two")
+            found += compare_tied_rows(alone, together, tolerance, "alone, in a batch of two")
             self._keep(found, "of a batch of two departs from the reference, or from each input alone")
 
     def _keep(self, comparisons: Sequence[Comparison], words: str) -> None:

@@ -85,6 +85,13 @@ OPTIONS = (
         'a JSON map of model types to tasks, {"bert": ["fill-mask", …]}, first task primary',
     ),
     Option("registry", Kind.TEXT, "FILE", "rows of your own, laid over the shipped model_registry.json"),
+    Option(
+        "precision",
+        Kind.LIST,
+        "[HW=]PRECISION,…",
+        "compute in this precision where the hardware has it, or on one hardware: bf16, cuda=fp16 (default: its own)",
+    ),
+    Option("device", Kind.LIST, "HW=DEVICE,…", "which device of a hardware: cuda=1, openvino=GPU, qualcomm=69"),
     Option("require", Kind.LIST, "HW,…", "hardware that this machine must have: unavailable is a failure, not a skip"),
     Option(
         "isolate",
@@ -131,6 +138,8 @@ class Settings:
     category: tuple[str, ...]
     pipeline_map: Path | None
     registry: Path | None
+    precision: tuple[str, ...]
+    device: tuple[str, ...]
     require: tuple[str, ...]
     isolate: str
     timeouts: Mapping[Stage, float]
@@ -228,6 +237,8 @@ def read_settings(config: pytest.Config) -> Settings:
         category=words("category"),
         pipeline_map=path("pipeline-map"),
         registry=path("registry"),
+        precision=words("precision"),
+        device=words("device"),
         require=words("require"),
         isolate=_isolation(*text("isolate", "process")),
         timeouts=_timeouts(*text("timeout", "")),

@@ -33,13 +33,16 @@ class HardwareSpec:
 
     ``name`` is a lower-case identifier (no hyphen: it ends a node id). ``target`` is the import path of a
     :class:`pytest_ipfs_accelerate.hardware.base.Hardware`. ``probe`` runs in the pytest process in about a millisecond:
-    files, ``find_spec`` and ctypes only, never an import of a runtime.
+    files, ``find_spec`` and ctypes only, never an import of a runtime. ``precisions`` are those that it can be asked for, its
+    own first; ``devices`` is a regular expression for the names of its devices, empty where it has one.
     """
 
     name: str
     target: str
     probe: Callable[[], Availability]
     summary: str = ""
+    precisions: tuple[str, ...] = ("fp32",)
+    devices: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,8 @@ class Recipe:
 class Job:
     """One case, with everything that the host process needs to run it: the host reads no registry and loads no plugin.
 
-    ``cache_dir`` is the directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept.
+    ``precision`` and ``device`` are what the hardware is asked for, its own where they are empty; ``cache_dir`` is the
+    directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept.
     """
 
     case: Case
@@ -92,5 +96,7 @@ class Job:
     hardware: str
     task: str
     threads: int = 1
+    precision: str = ""
+    device: str = ""
     cache_dir: str = ""
     cache_size: int = 0

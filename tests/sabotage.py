@@ -80,6 +80,27 @@ class Mock(Cpu):
         return endpoint
 
 
+class DeafToPrecision(Cpu):
+    """Computes in fp32 whatever it is asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "precision": ""})
+
+
+class ScaledCpu(Cpu):
+    """Every number is a tenth too large, in whatever precision."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        plain = endpoint.generate
+
+        def generate(inputs: Any) -> Any:
+            return tree_map_only(torch.Tensor, _floats(lambda tensor: tensor * 1.1), plain(inputs))
+
+        endpoint.generate = generate
+        return endpoint
+
+
 def _broken(fault: type, hardware: type, endpoint: type) -> type:
     """``hardware`` with ``fault`` between every runner of its endpoint and whoever calls it."""
 

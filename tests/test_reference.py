@@ -178,7 +178,7 @@ def test_a_mock_is_never_a_pass() -> None:
 
 
 def test_nothing_compared_is_not_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "compare_rows", lambda *arguments: [])
+    monkeypatch.setattr(runner, "compare_tied_rows", lambda *arguments: [])
     verdict = run_case(job("vit", "image-classification", "cpu"), lambda stage: None)
     assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
     assert "no raw output to compare" in verdict.reason

@@ -44,6 +44,8 @@ VALUES = {
     "isolate": ("none", "process", "none"),
     "timeout": ("1", "2", "3"),
     "json": ("a.json", "b.json", "c.json"),
+    "precision": ("bf16", "fp16", "fp32"),
+    "device": ("cuda=1", "cuda=2", "cuda=3"),
     "cache-dir": ("a", "b", "c"),
     "cache-size": ("1", "2KB", "3 MB"),
 }

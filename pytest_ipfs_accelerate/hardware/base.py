@@ -52,13 +52,16 @@ class Hardware(ABC):
     """A hardware, in the host process.
 
     ``format`` is what :meth:`lower` takes: ``"onnx"`` for a program exported once and shared by every hardware that reads
-    it, ``None`` for the model itself.
+    it, ``None`` for the model itself. ``precision`` and ``device`` are what was asked for, and empty where that is left to
+    the hardware.
     """
 
     format: ClassVar[str | None] = None
 
-    def __init__(self, *, threads: int = 1) -> None:
+    def __init__(self, *, threads: int = 1, precision: str = "", device: str = "") -> None:
         self.threads = threads
+        self.precision = precision
+        self.device = device
 
     @abstractmethod
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:

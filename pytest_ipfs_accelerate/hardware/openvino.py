@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, from the same ONNX graphs that ONNX Runtime runs."""
+"""OpenVINO, from the same ONNX graphs that ONNX Runtime runs."""
 
 from __future__ import annotations
 
@@ -12,43 +12,48 @@ from .base import Endpoint, Hardware, NotOnHardware
 from .export import Component, Program
 from .exported import ExportedEndpoint
 
-DEVICE = "CPU"
-
-_PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+"""Precisions by OpenVINO's name of them."""
 
 
 class OpenVinoEndpoint(ExportedEndpoint):
-    """A program in one compiled model a component. f32 is asked for, because OpenVINO runs bf16 by default on a CPU that
-    has it, and read back, because what it was asked for proves nothing."""
+    """A program in one compiled model a component. The precision is asked for, because OpenVINO runs bf16 by default on a CPU
+    that has it, and read back, because what it was asked for proves nothing."""
 
-    precision = "fp32"
-
-    def __init__(self, program: Program, threads: int) -> None:
+    def __init__(self, program: Program, threads: int, precision: str = "fp32", device: str = "CPU") -> None:
         self.core = openvino.Core()
-        self.device = str(self.core.get_property(DEVICE, "FULL_DEVICE_NAME"))
+        self.precision = precision
+        self.target = device
+        here = self.core.available_devices
+        if device != "AUTO" and not any(name.partition(".")[0] == device.partition(".")[0] for name in here):
+            raise NotOnHardware(f"{device} was asked for; OpenVINO sees {', '.join(here)}")
+        self.device = device if device == "AUTO" else str(self.core.get_property(device, "FULL_DEVICE_NAME"))
         self.threads = threads
         super().__init__(program)
 
     def open(self, name: str, component: Component) -> OpenVINOModelRunner:
-        options = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "KV_CACHE_PRECISION": "f32",
-            "INFERENCE_NUM_THREADS": self.threads,
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "PERFORMANCE_HINT": "LATENCY",
         }
+        if self.target == "CPU":
+            options |= {"INFERENCE_NUM_THREADS": self.threads, "KV_CACHE_PRECISION": _HINTS[self.precision]}
         model = self.core.read_model(component.onnx)
-        return OpenVINOModelRunner(self.core.compile_model(model, DEVICE, options), component.metadata)
+        return OpenVINOModelRunner(self.core.compile_model(model, self.target, options), component.metadata)
 
     def component_evidence(self, runner: OpenVINOModelRunner) -> dict[str, Any]:
         compiled = runner.compiled_model
         devices = [str(device) for device in compiled.get_property("EXECUTION_DEVICES")]
         hint = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         found = node_precisions(compiled)
-        if devices != [DEVICE]:
-            raise NotOnHardware(f"executed on {devices}, not on {DEVICE}")
-        reduced = {precision: count for precision, count in found.items() if precision in ("bf16", "f16")}
-        if _PRECISIONS.get(hint) != self.precision or reduced:
-            raise NotOnHardware(f"f32 was asked for; the hint reads back {hint}, nodes by precision are {found}")
+        if self.target != "AUTO" and any(
+            device.partition(".")[0] != self.target.partition(".")[0] for device in devices
+        ):
+            raise NotOnHardware(f"executed on {devices}, not on {self.target}")
+        asked = _HINTS[self.precision]
+        reduced = sum(count for precision, count in found.items() if precision in ("bf16", "f16"))
+        if hint != asked or (reduced if asked == "f32" else not found.get(asked)):
+            raise NotOnHardware(f"{asked} was asked for; the hint reads back {hint}, nodes by precision are {found}")
         return {"execution devices": devices, "inference precision": hint, "nodes by precision": found}
 
 
@@ -63,10 +68,10 @@ def node_precisions(compiled: openvino.CompiledModel) -> dict[str, int]:
 
 
 class OpenVino(Hardware):
-    """The exported ONNX graphs on OpenVINO's CPU plugin, in f32."""
+    """The exported ONNX graphs on a plugin of OpenVINO: the CPU's in f32, unless another device or precision is asked for."""
 
     format = "onnx"
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
         assert program is not None, "this hardware reads an exported program"
-        return OpenVinoEndpoint(program, self.threads)
+        return OpenVinoEndpoint(program, self.threads, self.precision or "fp32", self.device or "CPU")

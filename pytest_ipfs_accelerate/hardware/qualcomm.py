@@ -49,8 +49,11 @@ def qnn_devices() -> tuple[Any, ...]:
 class HtpRunner(ModelRunner):
     """One component on the HTP: a session for each combination of input shapes, since the HTP takes static ones alone."""
 
-    def __init__(self, model: ModelProto, metadata: ExportMetadata, rewritten: Mapping[str, int]) -> None:
+    def __init__(
+        self, model: ModelProto, metadata: ExportMetadata, rewritten: Mapping[str, int], soc_model: str = SOC_MODEL
+    ) -> None:
         super().__init__(metadata)
+        self.soc_model = soc_model
         self.rewritten = rewritten
         self._onnx = model.SerializeToString()
         self._inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
@@ -85,7 +88,7 @@ class HtpRunner(ModelRunner):
             for dimension, size in zip(dimensions, shapes[name], strict=True):
                 if dimension.dim_param:
                     options.add_free_dimension_override_by_name(dimension.dim_param, size)
-        options.add_provider_for_devices(list(qnn_devices()[:1]), {"backend_type": "htp", "soc_model": SOC_MODEL})
+        options.add_provider_for_devices(list(qnn_devices()[:1]), {"backend_type": "htp", "soc_model": self.soc_model})
         session = onnxruntime.InferenceSession(self._onnx, options)
         session.disable_fallback()
         return session
@@ -105,16 +108,18 @@ class QualcommEndpoint(ExportedEndpoint):
     precision = "fp16"
     settled = False  # a session opens with the first inputs of its shapes
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, soc_model: str = SOC_MODEL) -> None:
+        self.soc_model = soc_model
         device = qnn_devices()[0].device
         # On a machine without an NPU the same library simulates one, and says so by the type of its device.
         simulated = device.type is not onnxruntime.OrtHardwareDeviceType.NPU
         self.implementation = Implementation.SIMULATOR if simulated else Implementation.REAL
-        self.device = f"Hexagon HTP {'simulator' if simulated else 'NPU'}, SoC model {SOC_MODEL}"
+        self.device = f"Hexagon HTP {'simulator' if simulated else 'NPU'}, SoC model {soc_model}"
         super().__init__(program)
 
     def open(self, name: str, component: Component) -> HtpRunner:
-        return HtpRunner.from_program(component.onnx, component.metadata)
+        model, rewritten = rewrite(component.onnx)
+        return HtpRunner(model, component.metadata, rewritten, self.soc_model)
 
     def component_evidence(self, runner: HtpRunner) -> dict[str, Any]:
         nodes = runner.nodes()
@@ -130,4 +135,4 @@ class Qualcomm(Hardware):
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
         assert program is not None, "this hardware reads an exported program"
-        return QualcommEndpoint(program)
+        return QualcommEndpoint(program, self.device or SOC_MODEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor
 
 from ..models.checkpoint import Checkpoint
+from ..words import plural
 from .base import Endpoint, Hardware, NotOnHardware, Tensors
 from .outputs import flat_outputs, generated, leaf_tensors
 
 if TYPE_CHECKING:
     from .export import Program
 
-_PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_PRECISIONS = {dtype: precision for precision, dtype in _DTYPES.items()}
 
 
 class TorchEndpoint(Endpoint):
@@ -52,7 +55,11 @@ class TorchEndpoint(Endpoint):
         return generated(outputs)
 
     def _moved(self, inputs: Mapping[str, Tensor]) -> Tensors:
-        return {name: tensor.to(self.torch_device) for name, tensor in inputs.items()}
+        moved = {name: tensor.to(self.torch_device) for name, tensor in inputs.items()}
+        return {
+            name: tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in moved.items()
+        }
 
     def _seen(self, outputs: Any) -> Any:
         """``outputs`` as they are, their devices noted before anything moves them."""
@@ -64,36 +71,58 @@ class TorchEndpoint(Endpoint):
         places = parameters | self._places
         if places != {self.torch_device.type}:
             raise NotOnHardware(f"asked for {self.torch_device.type}, found tensors on {sorted(places)}")
-        evidence: dict[str, Any] = {"parameters on": sorted(parameters), "outputs on": sorted(self._places)}
+        found = {parameter.dtype for parameter in self.model.parameters() if parameter.is_floating_point()}
+        evidence: dict[str, Any] = {
+            "parameters on": sorted(parameters),
+            "parameters in": sorted(_PRECISIONS.get(dtype, str(dtype)) for dtype in found),
+            "outputs on": sorted(self._places),
+        }
         if self.torch_device.type == "cuda":
             evidence["peak memory, bytes"] = torch.cuda.max_memory_allocated(self.torch_device)
         return evidence
 
 
-class Cpu(Hardware):
-    """Torch eager on the CPU, in fp32: the reference itself, so its parity says that the handler repeats it."""
+class TorchHardware(Hardware):
+    """Torch eager in the precision that is asked for, fp32 where none is."""
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> TorchEndpoint:
-        return TorchEndpoint(copy.deepcopy(checkpoint.model), torch.device("cpu"), "cpu")
+        model: Any = copy.deepcopy(checkpoint.model)
+        device, name = self.place()
+        return TorchEndpoint(model.to(device, _DTYPES[self.precision or "fp32"]), device, name)
+
+    @abstractmethod
+    def place(self) -> tuple[torch.device, str]:
+        """The device, and its name.
+
+        Raises:
+            NotOnHardware: there is no such device.
+        """
 
 
-class Cuda(Hardware):
-    """Torch eager on the first NVIDIA GPU, in fp32 with TF32 off."""
+class Cpu(TorchHardware):
+    """Torch eager on the CPU. In fp32 it is the reference itself, so that its parity says that the handler repeats it."""
 
-    def lower(self, checkpoint: Checkpoint, program: Program | None) -> TorchEndpoint:
+    def place(self) -> tuple[torch.device, str]:
+        return torch.device("cpu"), "cpu"
+
+
+class Cuda(TorchHardware):
+    """Torch eager on an NVIDIA GPU: the first, or the one of the number asked for. TF32 is off."""
+
+    def place(self) -> tuple[torch.device, str]:
         # TF32 keeps 10 bits of mantissa: an honest fp32 verdict has it off.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        device = torch.device("cuda", 0)
+        index, count = int(self.device or 0), torch.cuda.device_count()
+        if index >= count:
+            raise NotOnHardware(f"cuda:{index} was asked for; torch sees {plural(count, 'GPU')}")
+        device = torch.device("cuda", index)
         torch.cuda.reset_peak_memory_stats(device)
-        model: Any = copy.deepcopy(checkpoint.model)
-        model.to(device)
-        return TorchEndpoint(model, device, torch.cuda.get_device_name(device))
+        return device, torch.cuda.get_device_name(device)
 
 
-class Apple(Hardware):
-    """Torch eager on an Apple GPU through MPS, in fp32."""
+class Apple(TorchHardware):
+    """Torch eager on an Apple GPU through MPS."""
 
-    def lower(self, checkpoint: Checkpoint, program: Program | None) -> TorchEndpoint:
-        model: Any = copy.deepcopy(checkpoint.model)
-        return TorchEndpoint(model.to("mps"), torch.device("mps"), "Apple GPU (MPS)")
+    def place(self) -> tuple[torch.device, str]:
+        return torch.device("mps"), "Apple GPU (MPS)"
