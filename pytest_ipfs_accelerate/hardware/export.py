@@ -6,8 +6,10 @@ side of a vision-language model for generation, and the parts of a multimodal fo
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +21,15 @@ from transformers.exporters.base import ExportedComponent
 from transformers.exporters.configs import OnnxConfig
 from transformers.exporters.exporter_onnx import OnnxExporter
 from transformers.exporters.metadata import ExportMetadata
-from transformers.exporters.utils import _find_multimodal_submodules, decompose_multimodal, is_multimodal
+from transformers.exporters.utils import (
+    _capture_forward,
+    _find_multimodal_submodules,
+    decompose_multimodal,
+    is_multimodal,
+)
 
 from ..models.checkpoint import Checkpoint
+from .generate import CACHES
 
 IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
 
@@ -72,6 +80,8 @@ def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Pro
         return Program(checkpoint, {WHOLE: _export(model, inputs, "")})
     parts = decompose_multimodal(model, dict(inputs))
     components = {name: _export(part, arguments, _path(model, part)) for name, (part, arguments) in parts.items()}
+    for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
+        components[path] = _export(model.get_submodule(path), arguments, path)
     return Program(checkpoint, components, (IN_PARTS,))
 
 
@@ -85,6 +95,8 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
         arguments["decoder_input_ids"] = torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))
     exported = _exporter().export_for_generation(model, arguments, _config())
     parts = _find_parts(model, exported.components)
+    if not _reads_a_cache(exported.components["decode"]):
+        del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
     components = {name: _component(exported.components[name], path) for name, path in parts.items()}
     if model.config.is_encoder_decoder:
         encoder = model.get_encoder()
@@ -94,6 +106,8 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
         for name, (part, part_arguments) in decompose_multimodal(model, dict(inputs)).items():
             if name not in components:
                 components[name] = _export(part, part_arguments, _path(model, part))
+        for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
+            components[path] = _export(model.get_submodule(path), arguments, path)
     return Program(checkpoint, components, notes)
 
 
@@ -103,6 +117,43 @@ def merges_features(model: PreTrainedModel) -> bool:
     side by side, is one graph."""
     tokens = ("image_token_id", "audio_token_id", "video_token_id")
     return is_multimodal(model) and any(getattr(model.config, token, None) is not None for token in tokens)
+
+
+def _reads_a_cache(exported: ExportedComponent) -> bool:
+    names = [str(value.name) for value in exported.program.graph.inputs]
+    return any(argument in name for name in names for argument in CACHES)
+
+
+def left_over(model: nn.Module, inputs: Mapping[str, Any], taken: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The modules that the known parts of a multimodal model leave to torch though they multiply by a matrix, such as the head
+    of a classifier: the largest that hold none of these parts and look no token up, by path, with the arguments of their
+    call."""
+    found = {
+        path: module
+        for path, module in model.named_modules()
+        if path and _multiplies(module) and not _touches(path, taken) and not _looks_up(module)
+    }
+    largest = {
+        path: module for path, module in found.items() if not _touches(path.rpartition(".")[0], found, below=False)
+    }
+    with ExitStack() as stack, torch.no_grad():
+        calls = {path: stack.enter_context(_capture_forward(module)) for path, module in largest.items()}
+        model(**copy.deepcopy(dict(inputs)))
+    return {path: arguments[-1] for path, arguments in calls.items() if arguments}
+
+
+def _multiplies(module: nn.Module) -> bool:
+    return any(parameter.dim() > 1 for parameter in module.parameters())
+
+
+def _looks_up(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.Embedding) for part in module.modules())
+
+
+def _touches(path: str, others: Iterable[str], *, below: bool = True) -> bool:
+    """Whether ``path`` is one of the others or lies inside one; with ``below`` also whether one lies inside it."""
+    inside = any(path == other or path.startswith(f"{other}.") for other in others)
+    return inside or (below and any(other.startswith(f"{path}.") for other in others))
 
 
 def _find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
@@ -136,8 +187,30 @@ def _export(module: Any, inputs: Mapping[str, Any], path: str) -> Component:
 
 def _component(exported: ExportedComponent, path: str) -> Component:
     model: onnx_ir.Model = exported.program
+    restore_initializers(model.graph)
     graphs: list[Any] = [model.graph, *model.functions.values()]
     for node in (node for graph in graphs for node in graph.all_nodes()):
         # Stack traces of this installation: they make the same model differ from machine to machine.
         node.metadata_props.clear()
     return Component(onnx_ir.to_proto(model).SerializeToString(), exported.metadata, path)
+
+
+def restore_initializers(graph: onnx_ir.Graph) -> int:
+    """Register the constants that nodes read and the graph does not hold; how many they were.
+
+    onnxscript 0.7.2 names the bounds of a clip after what is clipped. Where one value is clipped twice the second constant
+    takes the first one's place among the initializers, and ONNX Runtime refuses the graph.
+    """
+    restored = 0
+    for node in graph.all_nodes():
+        for value in node.inputs:
+            if value is None or value.const_value is None or value.producer() is not None:
+                continue
+            name = value.name or ""
+            if graph.initializers.get(name) is value or value.graph is not None:
+                continue
+            if name in graph.initializers:
+                value.name = f"{value.name}_restored_{restored}"
+            graph.register_initializer(value)
+            restored += 1
+    return restored

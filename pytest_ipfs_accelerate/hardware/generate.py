@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, masking_utils
+from transformers.cache_utils import CacheLayerMixin
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import precompute_export_inputs
 
@@ -28,10 +29,28 @@ from .outputs import generated
 Forward = Callable[..., Any]
 
 
+CACHES = ("past_key_values", "cache_params")
+"""Arguments that hold what a step of a generation keeps for the next."""
+
+
+def _cache_layers(arguments: Mapping[str, Any]) -> list[Any]:
+    """The layers of the cache among the arguments of a forward; of an encoder-decoder model those of the decoder alone."""
+    found = (arguments.get(name) for name in CACHES)
+    cache = next((cache for cache in found if cache is not None), None)
+    return list(getattr(getattr(cache, "self_attention_cache", cache), "layers", []))
+
+
 def cache_length(arguments: Mapping[str, Any]) -> int:
-    """Number of positions in the cache among the arguments of a forward, 0 where it has none yet."""
-    cache = arguments.get("past_key_values")
-    return int(cache.get_seq_length()) if cache is not None else 0
+    """Number of positions in the cache among the arguments of a forward, 0 where it has none yet. Not the first layer's alone:
+    one that attends across to a picture has no positions where there is none, and one of linear attention counts none."""
+    counting = (layer for layer in _cache_layers(arguments) if isinstance(layer, CacheLayerMixin))
+    return max((int(layer.get_seq_length()) for layer in counting), default=0)
+
+
+def in_decode(arguments: Mapping[str, Any]) -> bool:
+    """Whether the cache among the arguments of a forward holds anything: positions, or the state of a linear attention."""
+    states = (getattr(layer, "has_previous_state", {}) for layer in _cache_layers(arguments))
+    return cache_length(arguments) > 0 or any(any(state.values()) for state in states)
 
 
 class Driver:
@@ -65,7 +84,8 @@ class Driver:
         try:
             for module, forward in replacements:
                 module.__dict__["forward"] = forward
-            yield
+            with masks_written_out():
+                yield
         finally:
             for module, _ in replacements:
                 module.__dict__.pop("forward", None)
@@ -91,7 +111,7 @@ class Driver:
 
         @functools.wraps(type(self.model).forward.__get__(self.model))
         def forward(*args: Any, **kwargs: Any) -> Any:
-            return stages["decode"](*args, **kwargs) if cache_length(kwargs) else prefill(*args, **kwargs)
+            return stages["decode"](*args, **kwargs) if in_decode(kwargs) else prefill(*args, **kwargs)
 
         return forward
 
@@ -113,6 +133,21 @@ class Driver:
             return with_restored_counters(runner(share_inputs=False, **taken))
 
         return forward
+
+
+@contextmanager
+def masks_written_out() -> Iterator[None]:
+    """For a time transformers leaves no mask away that would change nothing: a program that was exported from a padded batch
+    reads one."""
+    names = ("_ignore_causal_mask_sdpa", "_ignore_bidirectional_mask_sdpa")
+    kept = {name: getattr(masking_utils, name) for name in names}
+    try:
+        for name in names:
+            setattr(masking_utils, name, lambda *args, **kwargs: False)
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(masking_utils, name, function)
 
 
 def bound_arguments(signature: inspect.Signature, module: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -153,24 +188,23 @@ def with_restored_counters(outputs: Any) -> Any:
 def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedModel:
     """A copy of ``model`` in which every parameter that a component replaces is NaN: if torch computed with one of them in
     the component's place, the output would show it. Where no component is the whole prefill, the model's own code still
-    looks tokens up, so that what it needs for that stays: :func:`left_to_torch` names it."""
+    looks tokens up: a table gets its numbers back when that happens, and :func:`left_to_torch` names it."""
     skeleton = copy.deepcopy(model)
     whole = "prefill" in modules
-    kept = set() if whole else {id(parameter) for parameter in token_embedding(skeleton)}
     for path in modules.values():
         if path or whole:
             for parameter in skeleton.get_submodule(path).parameters():
-                if id(parameter) not in kept:
-                    parameter.fill_(torch.nan)
+                parameter.fill_(torch.nan)
+    if not whole:
+        for name, table in skeleton.named_modules():
+            if isinstance(table, nn.Embedding):
+                table.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name)))
     return skeleton
 
 
-def token_embedding(model: PreTrainedModel) -> list[nn.Parameter]:
-    """The parameters of the token embedding; none where the model has no single one."""
-    try:
-        return [*model.get_input_embeddings().parameters()]
-    except NotImplementedError:
-        return []
+@torch.no_grad()
+def _restored(original: nn.Module, table: nn.Module, tokens: Any) -> None:
+    table.load_state_dict(original.state_dict())
 
 
 def left_to_torch(skeleton: nn.Module) -> list[str]:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import onnx_ir
 import pytest
 import torch
 from cases import recipe, task_on
+from transformers.cache_utils import DynamicLayer
+from transformers.masking_utils import create_causal_mask
 
 from pytest_ipfs_accelerate.hardware import openvino as openvino_room
 from pytest_ipfs_accelerate.hardware.base import Endpoint, NotOnHardware
-from pytest_ipfs_accelerate.hardware.export import Program, export_program, merges_features
-from pytest_ipfs_accelerate.hardware.generate import Driver, left_to_torch, poisoned
+from pytest_ipfs_accelerate.hardware.export import (
+    Program,
+    export_program,
+    left_over,
+    merges_features,
+    restore_initializers,
+)
+from pytest_ipfs_accelerate.hardware.generate import (
+    Driver,
+    cache_length,
+    in_decode,
+    left_to_torch,
+    masks_written_out,
+    poisoned,
+)
 from pytest_ipfs_accelerate.hardware.onnxruntime import PROVIDER, OnnxRuntime
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
-from pytest_ipfs_accelerate.hardware.torch_device import Cpu, TorchEndpoint
+from pytest_ipfs_accelerate.hardware.torch_device import Cpu, Cuda, TorchEndpoint
 from pytest_ipfs_accelerate.tasks.base import Task
 
 
@@ -67,25 +84,50 @@ def test_openvino_reads_back_device_and_precision(task: Task, program: Program) 
 
 
 @pytest.mark.parametrize(
-    ("devices", "hint", "nodes"),
-    [(["GPU.0"], "f32", {"f32": 9}), (["CPU"], "bf16", {"f32": 9}), (["CPU"], "f32", {"f32": 9, "bf16": 2})],
-    ids=["another device", "reduced hint", "reduced nodes"],
+    ("asked", "devices", "hint", "nodes"),
+    [
+        ("fp32", ["GPU.0"], "f32", {"f32": 9}),
+        ("fp32", ["CPU"], "bf16", {"f32": 9}),
+        ("fp32", ["CPU"], "f32", {"f32": 9, "bf16": 2}),
+        ("bf16", ["CPU"], "f32", {"bf16": 9}),
+        ("bf16", ["CPU"], "bf16", {"f32": 9}),
+    ],
+    ids=["another device", "reduced hint", "reduced nodes", "hint not reduced", "nodes not reduced"],
 )
 def test_openvino_elsewhere_or_reduced_is_found(
     task: Task,
     program: Program,
     monkeypatch: pytest.MonkeyPatch,
+    asked: str,
     devices: list[str],
     hint: str,
     nodes: dict[str, int],
 ) -> None:
     endpoint = run(OpenVino().lower(task.checkpoint, program), task)
+    endpoint.precision = asked
     answers = {"EXECUTION_DEVICES": devices, "INFERENCE_PRECISION_HINT": SimpleNamespace(get_type_name=lambda: hint)}
     runner: Any = endpoint.runners["model"]  # type: ignore[attr-defined]
     runner.compiled_model = SimpleNamespace(get_property=answers.__getitem__)
     monkeypatch.setattr(openvino_room, "node_precisions", lambda compiled: nodes)
     with pytest.raises(NotOnHardware):
         endpoint.evidence()
+
+
+def test_a_device_that_openvino_does_not_see(task: Task, program: Program) -> None:
+    with pytest.raises(NotOnHardware, match=r"GPU\.7 was asked for; OpenVINO sees .*CPU"):
+        OpenVino(device="GPU.7").lower(task.checkpoint, program)
+
+
+def test_a_gpu_that_torch_does_not_see(task: Task) -> None:
+    with pytest.raises(NotOnHardware, match="cuda:99 was asked for; torch sees"):
+        Cuda(device="99").lower(task.checkpoint, None)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_torch_computes_in_the_precision_that_was_asked_for(task: Task, precision: str) -> None:
+    endpoint = run(Cpu(precision=precision).lower(task.checkpoint, None), task)
+    assert endpoint.precision == precision
+    assert endpoint.evidence()["parameters in"] == [precision]
 
 
 def test_a_torch_model_on_another_device_is_found(task: Task) -> None:
@@ -151,9 +193,76 @@ def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
     model = task.checkpoint.model
     parts = {"language_model": "model.language_model", "image_encoder": "model.vision_tower", "lm_head": "lm_head"}
     whole = parts | {"multi_modal_projector": "model.multi_modal_projector"}
-    assert left_to_torch(poisoned(model, whole)) == ["model.language_model.embed_tokens.weight"]
+    table = "model.language_model.embed_tokens"
+    skeleton = poisoned(model, whole)
+    assert left_to_torch(skeleton) == []
+    tokens = torch.tensor([[7, 8]])
+    assert torch.equal(skeleton.get_submodule(table)(tokens), model.get_submodule(table)(tokens))
+    assert left_to_torch(skeleton) == [f"{table}.weight"]
     with pytest.raises(NotOnHardware, match=r"torch computes with 2 matrices: model\.multi_modal_projector"):
         left_to_torch(poisoned(model, parts))
+
+
+def test_what_the_known_parts_leave_over_is_exported_too() -> None:
+    task = task_on(recipe("llava", "pretraining"), "pretraining")
+    model, encoded = task.checkpoint.model, task.encode(list(task.samples()))
+    known = ["model.language_model", "model.vision_tower", "lm_head"]
+    assert list(left_over(model, encoded, known)) == ["model.multi_modal_projector"]
+    (arguments,) = left_over(model, encoded, known).values()
+    assert [tuple(value.shape[::2]) for value in arguments.values()] == [(2, 64)]
+    assert left_over(model, encoded, [*known, "model.multi_modal_projector"]) == {}
+    assert left_over(model, encoded, [*known, "model.multi_modal_projector.linear_1"]).keys() == {
+        "model.multi_modal_projector.linear_2"
+    }
+
+
+def test_a_model_that_keeps_no_cache_has_no_decode_step() -> None:
+    plain = recipe("bert", "text-generation")
+    generation = {**plain.inputs["generation"], "use_cache": False}
+    task = task_on(replace(plain, inputs={**plain.inputs, "generation": generation}), "text-generation")
+    program = export_program(task.checkpoint, task.encode(list(task.samples())), generates=True)
+    assert list(program.components) == ["prefill"]
+    endpoint = OnnxRuntime().lower(task.checkpoint, program)
+    tokens = endpoint.generate(task.encode([task.samples()[0]]))["tokens"]
+    assert endpoint.evidence()["calls"] == {"prefill": tokens.shape[1]}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "states", "length", "decodes"),
+    [([], [], 0, False), ([0, 0], [], 0, False), ([0, 5], [], 5, True), ([], [False], 0, False), ([], [True], 0, True)],
+    ids=["no cache", "empty", "the second layer", "no state", "a state"],
+)
+def test_which_step_a_cache_belongs_to(lengths: list[int], states: list[bool], length: int, decodes: bool) -> None:
+    layers: list[Any] = [DynamicLayer() for _ in lengths]
+    for layer, positions in zip(layers, lengths, strict=True):
+        if positions:
+            layer.update(torch.ones(1, 1, positions, 2), torch.ones(1, 1, positions, 2))
+    layers += [SimpleNamespace(has_previous_state={0: state}) for state in states]
+    arguments = {"past_key_values": SimpleNamespace(layers=layers)} if layers else {}
+    assert (cache_length(arguments), in_decode(arguments)) == (length, decodes)
+
+
+def test_masks_are_written_out_for_a_time() -> None:
+    config = task_on(recipe("llava", "pretraining"), "pretraining").checkpoint.config.text_config
+    config._attn_implementation = "sdpa"
+    arguments = {"inputs_embeds": torch.ones(1, 5, 64), "attention_mask": torch.ones(1, 5), "past_key_values": None}
+    assert create_causal_mask(config, **arguments) is None
+    with masks_written_out():
+        assert create_causal_mask(config, **arguments).shape == (1, 1, 5, 5)
+    assert create_causal_mask(config, **arguments) is None
+
+
+def test_a_constant_that_lost_its_place_is_put_back() -> None:
+    """onnxscript names both bounds ``x_min``, and the graph keeps the last; once it does better, this fix can go."""
+    bounds = [onnx_ir.Value(name="x_min", const_value=onnx_ir.tensor([bound])) for bound in (1.0, 2.0)]
+    x = onnx_ir.Value(name="x", type=onnx_ir.TensorType(onnx_ir.DataType.FLOAT), shape=onnx_ir.Shape([1]))
+    nodes = [onnx_ir.node("Max", [x, bound]) for bound in bounds]
+    graph = onnx_ir.Graph([x], [node.outputs[0] for node in nodes], nodes=nodes, initializers=[bounds[1]])
+    assert restore_initializers(graph) == 1
+    assert bounds[1] in graph.initializers.values()
+    assert bounds[0] in graph.initializers.values()
+    assert bounds[0].name != bounds[1].name
+    assert restore_initializers(graph) == 0
 
 
 def test_a_contrastive_model_is_one_graph() -> None:
