@@ -95,7 +95,7 @@ def _models(plan: Plan, pattern: str, argument: str) -> list[str]:
 
 def _matching(plan: Plan, model: str, leaf: str, argument: str) -> list[Case]:
     """The cases of a model type that a leaf names: one case, or a task on every hardware; all of them without a leaf."""
-    cases = plan.cases([model]).get(model, [])
+    cases = plan.cases([model], [leaf.rpartition("-")[2]]).get(model, [])
     matching = [case for case in cases if leaf in ("", case.leaf, case.task)]
     if not matching:
         # It may exist and be left out by an option such as --ipfs-hardware: say what could be named here.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TypeVar
@@ -123,10 +123,13 @@ class Plan:
         models = self._choose("models", self.settings.models or ("*",), self.registry, sets=self.sets)
         return self.cases(models)
 
-    def cases(self, models: Iterable[str]) -> dict[str, list[Case]]:
-        """The cases of these model types under the other settings."""
+    def cases(self, models: Iterable[str], also: Container[str] = ()) -> dict[str, list[Case]]:
+        """The cases of these model types under the other settings; on hardware that runs only where it is named, those alone
+        that the settings or ``also`` name."""
         settings = self.settings
         hardware = self._choose("hardware", settings.hardware, self.hardware)
+        if all(word.startswith("!") for word in settings.hardware):
+            hardware = [name for name in hardware if self.hardware[name].default or name in also]
         tasks = set(self._choose("tasks", settings.tasks, self.all_tasks(), aliases=self.aliases))
         categories = set(self._choose("category", settings.category, CATEGORIES))
         chosen = [model for model in models if self.registry.category(model) in categories]
@@ -162,7 +165,7 @@ class Plan:
     def marked_cases(self, models: str = "*", tasks: str = "", hardware: str = "") -> list[Case]:
         """The cases of a marker ``ipfs_cases``, in the words of the options; what it leaves out is as the options say."""
         chosen = self._choose("models", split(models), self.registry, sets=self.sets)
-        cases = [case for some in self.cases(chosen).values() for case in some]
+        cases = [case for some in self.cases(chosen, split(hardware)).values() for case in some]
         kept_tasks = self._choose("tasks", split(tasks), self.all_tasks(), aliases=self.aliases)
         kept_hardware = self._choose("hardware", split(hardware), self.hardware)
         return [case for case in cases if base_task(case.task) in kept_tasks and case.hardware in kept_hardware]
@@ -240,6 +243,8 @@ class Plan:
             threads=self.settings.threads,
             precision=self.precisions.get(case.hardware, ""),
             device=self.devices.get(case.hardware, ""),
+            allow_fallback=self.settings.allow_fallback,
+            explain=self.settings.explain,
             cache_dir=str(self.settings.cache_dir),
             cache_size=self.settings.cache_size,
         )
@@ -261,6 +266,7 @@ class Plan:
         for name, asked in (("precision", self.precisions), ("device", self.devices)):
             if case.hardware in asked:
                 options.append(f"--ipfs-{name}={case.hardware}={asked[case.hardware]}")
+        options += ["--ipfs-allow-fallback"] * settings.allow_fallback
         limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != STAGE_SECONDS[stage]]
         if limits:
             options.append("--ipfs-timeout=" + ",".join(limits))

@@ -64,7 +64,13 @@ def open_task(job: Job, checkpoint: Checkpoint) -> Task:
 
 def open_hardware(job: Job) -> Hardware:
     """The hardware of a job, asked for its precision and device."""
-    hardware: Hardware = load(job.hardware)(threads=job.threads, precision=job.precision, device=job.device)
+    hardware: Hardware = load(job.hardware)(
+        threads=job.threads,
+        precision=job.precision,
+        device=job.device,
+        allow_fallback=job.allow_fallback,
+        store=store_of(job) if job.cache_size else None,
+    )
     return hardware
 
 

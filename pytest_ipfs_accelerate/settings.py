@@ -92,6 +92,18 @@ OPTIONS = (
         "compute in this precision where the hardware has it, or on one hardware: bf16, cuda=fp16 (default: its own)",
     ),
     Option("device", Kind.LIST, "HW=DEVICE,…", "which device of a hardware: cuda=1, openvino=GPU, qualcomm=69"),
+    Option(
+        "allow-fallback",
+        Kind.FLAG,
+        "",
+        "let part of a case run elsewhere than on the hardware it names; the verdict and the reports say how much did",
+    ),
+    Option(
+        "explain",
+        Kind.FLAG,
+        "",
+        "name the first operator or layer whose output departs from the reference, for each case that fails parity",
+    ),
     Option("require", Kind.LIST, "HW,…", "hardware that this machine must have: unavailable is a failure, not a skip"),
     Option(
         "isolate",
@@ -140,6 +152,8 @@ class Settings:
     registry: Path | None
     precision: tuple[str, ...]
     device: tuple[str, ...]
+    allow_fallback: bool
+    explain: bool
     require: tuple[str, ...]
     isolate: str
     timeouts: Mapping[Stage, float]
@@ -223,6 +237,9 @@ def read_settings(config: pytest.Config) -> Settings:
     def text(name: str, default: str) -> tuple[str, str]:
         return (found[name].value, found[name].source) if name in found else (default, "")
 
+    def flag(name: str) -> bool:
+        return name in found and bool(found[name].value)
+
     def path(name: str) -> Path | None:
         # A path of the ini file is relative to it; one of the command line to where the user stands.
         if name not in found:
@@ -239,6 +256,8 @@ def read_settings(config: pytest.Config) -> Settings:
         registry=path("registry"),
         precision=words("precision"),
         device=words("device"),
+        allow_fallback=flag("allow-fallback"),
+        explain=flag("explain"),
         require=words("require"),
         isolate=_isolation(*text("isolate", "process")),
         timeouts=_timeouts(*text("timeout", "")),

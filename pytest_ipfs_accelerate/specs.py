@@ -34,7 +34,8 @@ class HardwareSpec:
     ``name`` is a lower-case identifier (no hyphen: it ends a node id). ``target`` is the import path of a
     :class:`pytest_ipfs_accelerate.hardware.base.Hardware`. ``probe`` runs in the pytest process in about a millisecond:
     files, ``find_spec`` and ctypes only, never an import of a runtime. ``precisions`` are those that it can be asked for, its
-    own first; ``devices`` is a regular expression for the names of its devices, empty where it has one.
+    own first; ``devices`` is a regular expression for the names of its devices, empty where it has one. One that is not
+    ``default`` runs only where it is named.
     """
 
     name: str
@@ -43,6 +44,7 @@ class HardwareSpec:
     summary: str = ""
     precisions: tuple[str, ...] = ("fp32",)
     devices: str = ""
+    default: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,8 @@ class Recipe:
 class Job:
     """One case, with everything that the host process needs to run it: the host reads no registry and loads no plugin.
 
-    ``precision`` and ``device`` are what the hardware is asked for, its own where they are empty; ``cache_dir`` is the
+    ``precision`` and ``device`` are what the hardware is asked for, its own where they are empty; with ``allow_fallback`` some
+    of it may run elsewhere; with ``explain`` a case that fails parity says where it first departs. ``cache_dir`` is the
     directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept.
     """
 
@@ -98,5 +101,7 @@ class Job:
     threads: int = 1
     precision: str = ""
     device: str = ""
+    allow_fallback: bool = False
+    explain: bool = False
     cache_dir: str = ""
     cache_size: int = 0

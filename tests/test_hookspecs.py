@@ -49,6 +49,15 @@ def test_add_a_hardware(run: Run, run_apart: Run, clean: pytest.Pytester) -> Non
     run_apart("--ipfs-models=bee", "--strict-markers", "-m", "loopback").assert_outcomes(passed=1, deselected=6)
 
 
+def test_hardware_that_is_not_default_runs_where_it_is_named(run: Run, clean: pytest.Pytester) -> None:
+    clean.makeconftest(example("pytest_ipfs_hardware").replace("name=", "default=False, name="))
+    named = "ipfs/bee::image-classification-loopback"
+    assert named not in collected(run, "--ipfs-models=bee")
+    assert named not in collected(run, "--ipfs-models=bee", "--ipfs-hardware=!cuda")
+    assert collected(run, "--ipfs-models=bee", "--ipfs-hardware=loopback") == [named]
+    assert collected(run, named) == [named]
+
+
 def test_add_a_task(run: Run, run_apart: Run, clean: pytest.Pytester) -> None:
     clean.makeconftest(example("pytest_ipfs_tasks"))
     clean.makefile(".json", rows=json.dumps({"models": {"pairs": PAIRS}}))

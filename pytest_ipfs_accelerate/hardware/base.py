@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from ..models.checkpoint import Checkpoint
+from ..store import Store
 from ..verdict import Implementation
 
 if TYPE_CHECKING:
@@ -53,15 +54,26 @@ class Hardware(ABC):
 
     ``format`` is what :meth:`lower` takes: ``"onnx"`` for a program exported once and shared by every hardware that reads
     it, ``None`` for the model itself. ``precision`` and ``device`` are what was asked for, and empty where that is left to
-    the hardware.
+    the hardware; with ``allow_fallback`` the user lets some of it run elsewhere, and the evidence says how much did.
+    ``store`` keeps what the hardware makes of a program and would have to make again, ``None`` where nothing is kept.
     """
 
     format: ClassVar[str | None] = None
 
-    def __init__(self, *, threads: int = 1, precision: str = "", device: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 1,
+        precision: str = "",
+        device: str = "",
+        allow_fallback: bool = False,
+        store: Store | None = None,
+    ) -> None:
         self.threads = threads
         self.precision = precision
         self.device = device
+        self.allow_fallback = allow_fallback
+        self.store = store
 
     @abstractmethod
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
