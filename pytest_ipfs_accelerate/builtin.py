@@ -39,7 +39,12 @@ HARDWARE = {
     for spec in (
         _hardware("cpu", "torch_device:Cpu", "torch eager on the CPU; in fp32 the reference itself", _FLOATS),
         _hardware("cuda", "torch_device:Cuda", "torch eager on an NVIDIA GPU", _FLOATS, r"\d+"),
-        _hardware("onnxruntime", "onnxruntime:OnnxRuntime", "ONNX Runtime on the CPU"),
+        _hardware(
+            "onnxruntime",
+            "onnxruntime:OnnxRuntime",
+            "ONNX Runtime on the CPU, or on the provider asked for",
+            devices=r"[A-Za-z]+(:\d+)?",
+        ),
         _hardware(
             "openvino",
             "openvino:OpenVino",

@@ -203,6 +203,11 @@ class CaseRun:
 
     def _lower(self, task: Task) -> Handler:
         hardware = open_hardware(self.job)
+        self.evidence["asked"] = {
+            "precision": self.job.precision or "its own",
+            "device": self.job.device or "its own",
+            "fallback": "allowed" if self.job.allow_fallback else "forbidden",
+        }
         program = None
         if hardware.format:
             with self.staged(Stage.EXPORT):
@@ -251,6 +256,7 @@ class CaseRun:
                 for comparison in against_reference(name, task, form, reference.results[name], results[name], tolerance)
             ]
             self._keep(found, "departs from the reference")
+            self._keep_twins(task, forms["unpadded"], results["unpadded"], tolerance)
         with self.staged(Stage.BATCH):
             form, result = forms["batch"], results["batch"]
             found = against_reference("batch", task, form, reference.results["batch"], result, tolerance)
@@ -262,6 +268,19 @@ class CaseRun:
             together = [{name: both[name] for name in both if name in row} for row, both in pairs]
             found += compare_tied_rows(alone, together, tolerance, "alone, in a batch of two")
             self._keep(found, "of a batch of two departs from the reference, or from each input alone")
+
+    def _keep_twins(self, task: Task, form: Form, result: HandlerResult, tolerance: Tolerance) -> None:
+        """Hold the other ways in which the hardware computes the same against the first one.
+
+        Raises:
+            Fault: one of them does not agree.
+        """
+        assert self.endpoint is not None
+        for name, twin in self.endpoint.twins().items():
+            other = Handler(self.job.case, task, twin).handle(form.natural, form.encoded)
+            rows = [task.rows(outputs, form.encoded) for outputs in (result.outputs, other.outputs)]
+            found = compare_tied_rows(rows[0], rows[1], tolerance, f"{name}, unpadded")
+            self._keep(found, f"departs with {name}")
 
     def _keep(self, comparisons: Sequence[Comparison], words: str) -> None:
         """Put comparisons on record.
@@ -298,7 +317,7 @@ class CaseRun:
 
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that a verdict depends on."""
-    names = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "onnxruntime-qnn")
+    names = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "onnxruntime-qnn", "coremltools")
     return {name: found for name in names if (found := _version(name))}
 
 

@@ -3,6 +3,7 @@ reference never sees it."""
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -98,6 +99,36 @@ class ScaledCpu(Cpu):
             return tree_map_only(torch.Tensor, _floats(lambda tensor: tensor * 1.1), plain(inputs))
 
         endpoint.generate = generate
+        return endpoint
+
+
+class WrongTwin(OnnxRuntime):
+    """Right as it is run, and one per cent off without optimisations."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        twin = globals()["ScaledOnnxRuntime"]().lower(checkpoint, program)
+        endpoint.twins = lambda: {"optimisations off": twin}
+        return endpoint
+
+
+class OnCpu(Cpu):
+    """A stand-in for a GPU, which no machine of these tests has."""
+
+
+class Greedy(OnCpu):
+    """Runs out of memory when it is called."""
+
+    held: Any = None
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        Greedy.held = weakref.ref(endpoint.model)
+
+        def forward(inputs: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB. GPU 0 has less.")
+
+        endpoint.forward = forward
         return endpoint
 
 

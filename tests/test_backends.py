@@ -5,9 +5,11 @@ Each test exports its program once and uses it for all that it checks.
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
+import sabotage
 import torch
 from cases import SAMPLE, job, recipe, task_on
 
@@ -96,3 +98,20 @@ def test_each_fault_is_named_at_its_stage(model: str, task: str) -> None:
             verdict = run(model, task, hardware, fault)
             assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, stage), verdict.reason
             assert words in verdict.reason
+
+
+def test_optimisations_that_change_the_answer_are_found() -> None:
+    verdict = run_case(job("bert", "fill-mask", "onnxruntime", "sabotage:WrongTwin"), lambda stage: None)
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
+    assert "departs with optimisations off" in verdict.reason
+    assert "logits (optimisations off, unpadded)" in verdict.reason
+
+
+def test_the_case_after_one_that_ran_out_of_memory_starts_clean() -> None:
+    verdict = run_case(job("bert", "fill-mask", "cuda", "sabotage:Greedy"), lambda stage: None)
+    assert (verdict.outcome, verdict.stage, verdict.exception) == (Outcome.FAILED, Stage.RUN, "OutOfMemoryError")
+    assert "Tried to allocate 80.00 GiB" in verdict.reason
+    gc.collect()
+    assert sabotage.Greedy.held is not None
+    assert sabotage.Greedy.held() is None, "what the case held is gone"
+    assert run_case(job("bert", "fill-mask", "cuda", "sabotage:OnCpu"), lambda stage: None).ok

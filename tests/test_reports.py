@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytest_ipfs_accelerate import Comparison, Outcome, Stage, Verdict
 from pytest_ipfs_accelerate.reports.carry import properties_of, without_verdict
 from pytest_ipfs_accelerate.reports.failure import SHOWN, failure_text
 from pytest_ipfs_accelerate.reports.json_report import Report
+from pytest_ipfs_accelerate.reports.terminal import fallback_lines
 from pytest_ipfs_accelerate.verdict import SCHEMA_VERSION
 
 CPU = "ipfs/ant::fill-mask-cpu"
@@ -95,6 +97,21 @@ def test_many_failing_comparisons_are_cut() -> None:
     assert text.count("(reference)") == SHOWN
     assert "and 3 more" in text
     assert "fine" not in text
+
+
+def test_a_fallback_that_was_allowed_is_shown() -> None:
+    counts = {"nodes": 100, "nodes elsewhere": 3, "matrices by torch": 1}
+    verdict = Verdict(
+        model="m",
+        task="t",
+        hardware="h",
+        outcome=Outcome.PASSED,
+        stage=Stage.BATCH,
+        evidence={"backend": {"fallback": counts}},
+    )
+    assert fallback_lines([verdict, verdict, replace(verdict, evidence={})]) == [
+        "h: fallback allowed; 6 of 200 nodes ran elsewhere, torch multiplied by 2 matrices (2 cases)"
+    ]
 
 
 def test_required_hardware_fails_in_words(run: Run) -> None:

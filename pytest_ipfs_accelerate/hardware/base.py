@@ -36,6 +36,10 @@ class Endpoint(ABC):
         """Greedy generation with the checkpoint's generation config: ``tokens`` (batch × new tokens) and ``logits``
         (batch × new tokens × vocabulary), of the generated part alone."""
 
+    def twins(self) -> Mapping[str, Endpoint]:
+        """Other ways in which this hardware computes the same, by name: each must agree with this one."""
+        return {}
+
     @abstractmethod
     def evidence(self) -> dict[str, Any]:
         """What proves that this hardware computed what was asked: builtin values only. Read after the last run.

@@ -14,6 +14,7 @@ from .base import Endpoint, NotOnHardware, Tensors
 from .export import WHOLE, Component, Program
 from .generate import Driver, left_to_torch
 from .outputs import flat_outputs
+from .placement import fallback
 
 
 class ExportedEndpoint(Endpoint):
@@ -23,8 +24,9 @@ class ExportedEndpoint(Endpoint):
     settled: ClassVar[bool] = True
     """Whether opening a component settles on which device each of its nodes runs."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, allow_fallback: bool = False) -> None:
         self.program = program
+        self.allow_fallback = allow_fallback
         self._evidence: dict[str, dict[str, Any]] = {}
         self.runners = {name: self.open(name, component) for name, component in program.components.items()}
         modules = {name: component.module for name, component in program.components.items()}
@@ -62,8 +64,12 @@ class ExportedEndpoint(Endpoint):
         if never := sorted(name for name in self.runners if not calls.get(name)):
             raise NotOnHardware(f"components that were exported and never called: {', '.join(never)}")
         evidence: dict[str, Any] = {"calls": calls, "components": self.components_evidence()}
+        by_torch = 0
         if self.driver is not None:
-            evidence["parameters left to torch"] = left_to_torch(self.driver.model)
+            left, by_torch = left_to_torch(self.driver.model, allow_fallback=self.allow_fallback)
+            evidence["parameters left to torch"] = left
+        if elsewhere := fallback(evidence["components"].values(), by_torch):
+            evidence["fallback"] = elsewhere
         if self.program.notes:
             evidence["notes"] = list(self.program.notes)
         return evidence

@@ -207,16 +207,18 @@ def _restored(original: nn.Module, table: nn.Module, tokens: Any) -> None:
     table.load_state_dict(original.state_dict())
 
 
-def left_to_torch(skeleton: nn.Module) -> list[str]:
-    """Names of the parameters that a driven model still holds, so that torch computes with them.
+def left_to_torch(skeleton: nn.Module, *, allow_fallback: bool = False) -> tuple[list[str], int]:
+    """Names of the parameters that a driven model still holds, so that torch computes with them, and how many of these are
+    matrices that are multiplied by, and not tables that are looked up.
 
     Raises:
-        NotOnHardware: one of them is a matrix that is multiplied by, and not a table that is looked up.
+        NotOnHardware: there is such a matrix, and the user allows no fallback.
     """
     left = [name for name, parameter in skeleton.named_parameters() if not parameter.isnan().any()]
     tables = {f"{name}.weight" for name, module in skeleton.named_modules() if isinstance(module, nn.Embedding)}
-    if computed := [name for name in left if name not in tables and skeleton.get_parameter(name).dim() > 1]:
+    computed = [name for name in left if name not in tables and skeleton.get_parameter(name).dim() > 1]
+    if computed and not allow_fallback:
         raise NotOnHardware(
             f"torch computes with {plural(len(computed), 'matrix', 'matrices')}: {', '.join(computed[:3])} …"
         )
-    return left
+    return left, len(computed)

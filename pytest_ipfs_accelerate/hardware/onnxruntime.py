@@ -1,4 +1,4 @@
-"""ONNX Runtime on its CPU provider."""
+"""ONNX Runtime, on its CPU provider unless another one is asked for."""
 
 from __future__ import annotations
 
@@ -12,19 +12,37 @@ from ..models.checkpoint import Checkpoint
 from .base import Endpoint, Hardware, NotOnHardware
 from .export import Component, Program
 from .exported import ExportedEndpoint
+from .placement import placed
 
-PROVIDER = "CPUExecutionProvider"
+SUFFIX = "ExecutionProvider"
 
 
 class OnnxRuntimeEndpoint(ExportedEndpoint):
-    """A program in one session a component, on the CPU provider alone."""
+    """A program in one session a component, on one provider. ``device`` is the provider's name without ``ExecutionProvider``,
+    and the index of its device behind a colon where it has several: ``CPU``, ``CUDA:1``."""
 
-    device = "CPU"
     precision = "fp32"
 
-    def __init__(self, program: Program, threads: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        threads: int,
+        device: str = "CPU",
+        *,
+        optimise: bool = True,
+        allow_fallback: bool = False,
+    ) -> None:
         self.threads = threads
-        super().__init__(program)
+        self.device = device
+        self.optimise = optimise
+        name, _, index = device.partition(":")
+        self.provider = f"{name}{SUFFIX}"
+        self.options = {"device_id": index} if index else {}
+        here = onnxruntime.get_available_providers()
+        if self.provider not in here:
+            names = ", ".join(found.removesuffix(SUFFIX) for found in here)
+            raise NotOnHardware(f"{name} was asked for; this build of ONNX Runtime has {names}")
+        super().__init__(program, allow_fallback=allow_fallback)
 
     def open(self, name: str, component: Component) -> OnnxModelRunner:
         options = onnxruntime.SessionOptions()
@@ -33,27 +51,34 @@ class OnnxRuntimeEndpoint(ExportedEndpoint):
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        session = onnxruntime.InferenceSession(component.onnx, options, providers=[PROVIDER])
+        if not self.optimise:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(component.onnx, options, providers=[(self.provider, self.options)])
         # Without this, a session that fails on a provider silently tries another one.
         session.disable_fallback()
         return OnnxModelRunner(component.metadata, session)
 
+    def twins(self) -> dict[str, Endpoint]:
+        """The same with no optimisation of the graph: what an optimiser changes, it must not change."""
+        if not self.optimise:
+            return {}
+        plain = OnnxRuntimeEndpoint(
+            self.program, self.threads, self.device, optimise=False, allow_fallback=self.allow_fallback
+        )
+        return {"optimisations off": plain}
+
     def component_evidence(self, runner: OnnxModelRunner) -> dict[str, Any]:
-        assignment = runner.session.get_provider_graph_assignment_info()
-        nodes = Counter({part.ep_name: 0 for part in assignment})
-        for part in assignment:
+        nodes: Counter[str] = Counter()
+        for part in runner.session.get_provider_graph_assignment_info():
             nodes[part.ep_name] += len(part.get_nodes())
-        elsewhere = {provider: count for provider, count in nodes.items() if provider != PROVIDER and count}
-        if elsewhere or not nodes[PROVIDER]:
-            raise NotOnHardware(f"nodes by provider: {dict(nodes)}; all of them belong on {PROVIDER}")
-        return {"nodes by provider": dict(nodes)}
+        return placed(nodes, self.provider, allow_fallback=self.allow_fallback)
 
 
 class OnnxRuntime(Hardware):
-    """The exported ONNX graphs on ONNX Runtime's CPU provider, in the precision that the graph holds: fp32."""
+    """The exported ONNX graphs on a provider of ONNX Runtime, in the precision that the graph holds: fp32."""
 
     format = "onnx"
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
         assert program is not None, "this hardware reads an exported program"
-        return OnnxRuntimeEndpoint(program, self.threads)
+        return OnnxRuntimeEndpoint(program, self.threads, self.device or "CPU", allow_fallback=self.allow_fallback)

@@ -20,7 +20,15 @@ class OpenVinoEndpoint(ExportedEndpoint):
     """A program in one compiled model a component. The precision is asked for, because OpenVINO runs bf16 by default on a CPU
     that has it, and read back, because what it was asked for proves nothing."""
 
-    def __init__(self, program: Program, threads: int, precision: str = "fp32", device: str = "CPU") -> None:
+    def __init__(
+        self,
+        program: Program,
+        threads: int,
+        precision: str = "fp32",
+        device: str = "CPU",
+        *,
+        allow_fallback: bool = False,
+    ) -> None:
         self.core = openvino.Core()
         self.precision = precision
         self.target = device
@@ -29,7 +37,7 @@ class OpenVinoEndpoint(ExportedEndpoint):
             raise NotOnHardware(f"{device} was asked for; OpenVINO sees {', '.join(here)}")
         self.device = device if device == "AUTO" else str(self.core.get_property(device, "FULL_DEVICE_NAME"))
         self.threads = threads
-        super().__init__(program)
+        super().__init__(program, allow_fallback=allow_fallback)
 
     def open(self, name: str, component: Component) -> OpenVINOModelRunner:
         options: dict[str, Any] = {
@@ -74,4 +82,10 @@ class OpenVino(Hardware):
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
         assert program is not None, "this hardware reads an exported program"
-        return OpenVinoEndpoint(program, self.threads, self.precision or "fp32", self.device or "CPU")
+        return OpenVinoEndpoint(
+            program,
+            self.threads,
+            self.precision or "fp32",
+            self.device or "CPU",
+            allow_fallback=self.allow_fallback,
+        )

@@ -86,6 +86,19 @@ def _nvidia_name(nvml: ctypes.CDLL, index: int) -> str:
     return name.value.decode()
 
 
+def nvidia_driver() -> str:
+    """The version of the NVIDIA driver; empty where there is none that answers."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1" if sys.platform != "win32" else "nvml.dll")
+    except OSError:
+        return ""
+    found = ctypes.create_string_buffer(96)
+    if nvml.nvmlInit_v2() or nvml.nvmlSystemGetDriverVersion(found, 96):
+        return ""
+    nvml.nvmlShutdown()
+    return found.value.decode()
+
+
 def apple() -> Availability:
     if reason := missing("torch", "transformers"):
         return _unless(reason, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ..models.checkpoint import Checkpoint
 from ..words import plural
 from .base import Endpoint, Hardware, NotOnHardware, Tensors
 from .outputs import flat_outputs, generated, leaf_tensors
+from .probes import nvidia_driver
 
 if TYPE_CHECKING:
     from .export import Program
@@ -62,7 +64,10 @@ class TorchEndpoint(Endpoint):
         }
 
     def _seen(self, outputs: Any) -> Any:
-        """``outputs`` as they are, their devices noted before anything moves them."""
+        """``outputs`` as they are, their devices noted before anything moves them, and computed, not only queued: the time of
+        a call is that of its work."""
+        if self.torch_device.type == "cuda":
+            torch.cuda.synchronize(self.torch_device)
         self._places.update(tensor.device.type for _, tensor in leaf_tensors(outputs))
         return outputs
 
@@ -79,6 +84,8 @@ class TorchEndpoint(Endpoint):
         }
         if self.torch_device.type == "cuda":
             evidence["peak memory, bytes"] = torch.cuda.max_memory_allocated(self.torch_device)
+            evidence["runtime"] = f"HIP {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
+            evidence["driver"] = nvidia_driver()
         return evidence
 
 
@@ -117,6 +124,9 @@ class Cuda(TorchHardware):
         if index >= count:
             raise NotOnHardware(f"cuda:{index} was asked for; torch sees {plural(count, 'GPU')}")
         device = torch.device("cuda", index)
+        # What an earlier case held is handed back, one that ran out of memory above all.
+        gc.collect()
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         return device, torch.cuda.get_device_name(device)
 

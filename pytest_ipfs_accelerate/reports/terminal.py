@@ -55,11 +55,25 @@ def note_lines(tally: Tally) -> list[str]:
         if v.outcome in RAN and v.implementation not in (None, Implementation.REAL)
     )
     lines += [f"{name}: {kind}, not the real device ({plural(n, 'case')})" for (name, kind), n in unreal.items()]
+    lines += fallback_lines(verdicts)
     reasons = Counter(v.reason for v in verdicts if v.outcome is Outcome.UNAVAILABLE)
     lines += [f"unavailable, {plural(count, 'case')}: {reason}" for reason, count in reasons.items()]
     missing = Counter(tally.not_run.values())
     lines += [f"{reason}: {plural(count, 'case')}" for reason, count in missing.items()]
     return lines
+
+
+def fallback_lines(verdicts: Iterable[Verdict]) -> list[str]:
+    """By hardware: how much of the cases ran elsewhere, where the user allowed it."""
+    found: dict[str, Counter[str]] = {}
+    for verdict in verdicts:
+        if counts := verdict.evidence.get("backend", {}).get("fallback"):
+            found.setdefault(verdict.hardware, Counter()).update({**counts, "cases": 1})
+    return [
+        f"{name}: fallback allowed; {counts['nodes elsewhere']} of {counts['nodes']} nodes ran elsewhere, torch multiplied by "
+        f"{plural(counts['matrices by torch'], 'matrix', 'matrices')} ({plural(counts['cases'], 'case')})"
+        for name, counts in found.items()
+    ]
 
 
 def header_lines(plan: Plan, cases: Mapping[str, list[Case]]) -> list[str]:

@@ -10,6 +10,7 @@ import onnx_ir
 import pytest
 import torch
 from cases import recipe, task_on
+from onnxruntime import GraphOptimizationLevel
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import create_causal_mask
 
@@ -30,10 +31,12 @@ from pytest_ipfs_accelerate.hardware.generate import (
     masks_written_out,
     poisoned,
 )
-from pytest_ipfs_accelerate.hardware.onnxruntime import PROVIDER, OnnxRuntime
+from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu, Cuda, TorchEndpoint
 from pytest_ipfs_accelerate.tasks.base import Task
+
+PROVIDER = "CPUExecutionProvider"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,35 @@ def test_a_node_elsewhere_is_found(task: Task, program: Program, assignment: lis
     runner.session = SimpleNamespace(get_provider_graph_assignment_info=lambda: parts)
     with pytest.raises(NotOnHardware, match="nodes by provider"):
         endpoint.evidence()
+
+
+def test_a_node_elsewhere_is_counted_where_it_is_allowed(task: Task, program: Program) -> None:
+    endpoint = run(OnnxRuntime(allow_fallback=True).lower(task.checkpoint, program), task)
+    assert "fallback" not in endpoint.evidence(), "nothing ran elsewhere"
+    parts = [
+        SimpleNamespace(ep_name=name, get_nodes=lambda count=count: [None] * count)  # type: ignore[misc]
+        for name, count in (("CUDAExecutionProvider", 3), (PROVIDER, 100))
+    ]
+    endpoint._evidence.clear()  # type: ignore[attr-defined]
+    runner: Any = endpoint.runners["model"]  # type: ignore[attr-defined]
+    runner.session = SimpleNamespace(get_provider_graph_assignment_info=lambda: parts)
+    assert endpoint.evidence()["fallback"] == {"nodes": 103, "nodes elsewhere": 3, "matrices by torch": 0}
+
+
+def test_a_provider_that_this_build_of_onnxruntime_lacks(task: Task, program: Program) -> None:
+    with pytest.raises(NotOnHardware, match=r"CUDA was asked for; this build of ONNX Runtime has .*CPU"):
+        OnnxRuntime(device="CUDA:1").lower(task.checkpoint, program)
+
+
+def test_onnxruntime_has_a_twin_without_optimisations(task: Task, program: Program) -> None:
+    endpoint = OnnxRuntime().lower(task.checkpoint, program)
+    (twin,) = endpoint.twins().values()
+    assert twin.twins() == {}, "a twin has none of its own"
+    levels = [
+        found.runners["model"].session.get_session_options().graph_optimization_level  # type: ignore[attr-defined]
+        for found in (endpoint, twin)
+    ]
+    assert levels == [GraphOptimizationLevel.ORT_ENABLE_ALL, GraphOptimizationLevel.ORT_DISABLE_ALL]
 
 
 def test_openvino_reads_back_device_and_precision(task: Task, program: Program) -> None:
@@ -195,10 +227,10 @@ def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
     whole = parts | {"multi_modal_projector": "model.multi_modal_projector"}
     table = "model.language_model.embed_tokens"
     skeleton = poisoned(model, whole)
-    assert left_to_torch(skeleton) == []
+    assert left_to_torch(skeleton) == ([], 0)
     tokens = torch.tensor([[7, 8]])
     assert torch.equal(skeleton.get_submodule(table)(tokens), model.get_submodule(table)(tokens))
-    assert left_to_torch(skeleton) == [f"{table}.weight"]
+    assert left_to_torch(skeleton) == ([f"{table}.weight"], 0)
     with pytest.raises(NotOnHardware, match=r"torch computes with 2 matrices: model\.multi_modal_projector"):
         left_to_torch(poisoned(model, parts))
 
