@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,14 +133,27 @@ def against_reference(
 
 
 def describe(error: BaseException) -> str:
-    """Type and first line of an exception and of what caused it."""
+    """Type and message of an exception, in a line, and of what caused it."""
     parts = []
     current: BaseException | None = error
     while current is not None:
-        lines = str(current).strip().splitlines()
-        parts.append(f"{type(current).__name__}: {lines[0]}" if lines else type(current).__name__)
+        message = _message(str(current))
+        parts.append(f"{type(current).__name__}: {message}" if message else type(current).__name__)
         current = current.__cause__
     return ", caused by ".join(parts)
+
+
+_SOURCE = re.compile(r"(Exception from|Check '.*' failed at) [^\s:]+:\d+:?\s*")
+"""Where a runtime stood in its own source, which it says before what went wrong."""
+
+
+def _message(text: str) -> str:
+    """The first line of a message; where a runtime names its own source first, the first and the last line that say more."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [found for line in lines if (found := _SOURCE.sub("", line).strip())]
+    if not lines or not said or not _SOURCE.match(lines[0]):
+        return lines[0] if lines else ""
+    return said[0] if said[0] == said[-1] else f"{said[0].rstrip(':')}: {said[-1]}"
 
 
 class CaseRun:

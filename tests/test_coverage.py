@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pytest_ipfs_accelerate.registry import load_registry
+
 ROOT = Path(__file__).parents[1]
 COVERAGE = runpy.run_path(str(ROOT / "docs/coverage.py"))
 
@@ -66,3 +68,42 @@ def test_a_run_of_some_model_types_takes_the_place_of_their_verdicts(data: Any) 
     assert {**found["verdicts"], "gpt2": 0} == {**data["verdicts"], "gpt2": 0}
     with pytest.raises(SystemExit, match="run them all"):
         COVERAGE["laid_over"](data, {**new, "versions": {"torch": "3"}})
+
+
+HARDWARE = runpy.run_path(str(ROOT / "docs/hardware.py"))
+
+
+def run_on(hardware: str, model: str = "gpt2", **outcomes: str) -> dict[str, Any]:
+    found = report(**outcomes)
+    for verdict in found["verdicts"]:
+        verdict |= {"hardware": hardware, "model": model, "stage": "parity", "implementation": "real"}
+        verdict |= {"precision": "fp32", "versions": {"torch": "2"}}
+    return found
+
+
+def test_the_share_is_of_what_ran_there_and_passes_on_the_cpu() -> None:
+    registry = load_registry()
+    runs = [
+        run_on("onnxruntime", text_generation="passed", text_classification="failed", pretraining="unavailable"),
+        run_on("onnxruntime", model="bark", text_to_audio="failed"),  # fails on the CPU, too
+        run_on("cpu", text_generation="passed"),
+    ]
+    data: dict[str, Any] = {}
+    for found in runs:
+        data = HARDWARE["laid_over"](data, HARDWARE["taken"](found, registry))
+    assert list(data) == ["onnxruntime"]
+    page = HARDWARE["page"](data)
+    assert "| onnxruntime | fp32 | real | 2 | 1 | 50.0% | 0 | 1 |" in page
+    assert "| gpt2::text-classification | failed | parity | why |" in page
+    assert "bark" not in page
+    data["onnxruntime"]["recipes"]["gpt2"] = "another"
+    assert "| onnxruntime | fp32 | real | 0 | 0 | - | 0 | 0 |" in HARDWARE["page"](data)
+
+
+def test_a_later_run_takes_the_place_of_the_same_cases_alone() -> None:
+    registry = load_registry()
+    first = HARDWARE["taken"](run_on("openvino", text_generation="failed", pretraining="passed"), registry)
+    second = HARDWARE["taken"](run_on("openvino", text_generation="passed"), registry)
+    verdicts = HARDWARE["laid_over"](first, second)["openvino"]["verdicts"]
+    assert verdicts == {"gpt2": {"text-generation": ["passed"], "pretraining": ["passed"]}}
+    assert json.loads(HARDWARE["dumped"](first)) == first
