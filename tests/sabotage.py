@@ -4,8 +4,10 @@ reference never sees it."""
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
+import onnx
 import torch
 from torch.utils._pytree import tree_map_only
 
@@ -99,6 +101,65 @@ class ScaledCpu(Cpu):
             return tree_map_only(torch.Tensor, _floats(lambda tensor: tensor * 1.1), plain(inputs))
 
         endpoint.generate = generate
+        return endpoint
+
+
+class FallenBackOnnxRuntime(OnnxRuntime):
+    """Asked for a GPU, and computes on the CPU without a word."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        endpoint.provider = "CUDAExecutionProvider"
+        return endpoint
+
+
+class HalvedOnnxRuntime(OnnxRuntime):
+    """Its graphs hold fp16."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        components = {name: replace(part, onnx=_halved(part.onnx)) for name, part in program.components.items()}
+        return super().lower(checkpoint, replace(program, components=components))
+
+
+def _halved(data: bytes) -> bytes:
+    """The graph with its first matrix in fp16, cast to fp32 where it is read."""
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    index, weight = next(
+        (i, t) for i, t in enumerate(graph.initializer) if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1
+    )
+    name = weight.name
+    half = onnx.numpy_helper.to_array(weight).astype("float16")
+    graph.initializer[index].CopyFrom(onnx.numpy_helper.from_array(half, f"{name}/half"))
+    graph.node.insert(0, onnx.helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT))
+    return bytes(model.SerializeToString())
+
+
+class FallenBackOpenVino(OpenVino):
+    """Asked for a GPU, and computes on the CPU without a word."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        endpoint.target = "GPU"
+        return endpoint
+
+
+class DeafToPrecisionOpenVino(OpenVino):
+    """Asked for fp16, and computes in fp32."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        endpoint.precision = "fp16"
+        return endpoint
+
+
+class FallenBackTorch(Cpu):
+    """Asked for a device, and leaves the model on the CPU."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        endpoint.torch_device = torch.device("meta")
+        endpoint._moved = dict
         return endpoint
 
 

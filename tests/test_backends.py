@@ -115,3 +115,20 @@ def test_the_case_after_one_that_ran_out_of_memory_starts_clean() -> None:
     assert sabotage.Greedy.held is not None
     assert sabotage.Greedy.held() is None, "what the case held is gone"
     assert run_case(job("bert", "fill-mask", "cuda", "sabotage:OnCpu"), lambda stage: None).ok
+
+
+@pytest.mark.parametrize(
+    ("hardware", "fault", "words"),
+    [
+        ("onnxruntime", "FallenBackOnnxRuntime", "all of them belong on CUDAExecutionProvider"),
+        ("onnxruntime", "HalvedOnnxRuntime", "fp32 was asked for; the graphs hold fp16"),
+        ("openvino", "FallenBackOpenVino", "executed on ['CPU'], not on GPU"),
+        ("openvino", "DeafToPrecisionOpenVino", "f16 was asked for; the hint reads back f32"),
+        ("cuda", "FallenBackTorch", "asked for meta, found tensors on ['cpu']"),
+        ("apple", "FallenBackTorch", "asked for meta, found tensors on ['cpu']"),
+    ],
+)
+def test_another_device_or_precision_than_was_asked_for(hardware: str, fault: str, words: str) -> None:
+    verdict = run_case(job("bert", "fill-mask", hardware, f"sabotage:{fault}"), lambda stage: None)
+    assert (verdict.outcome, verdict.stage, verdict.exception) == (Outcome.FAILED, Stage.RUN, "NotOnHardware")
+    assert words in verdict.reason

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from typing import Any
 
+import onnx
 import onnxruntime
+from onnx import TensorProto
 from transformers.exporters.runners.runner_onnx import OnnxModelRunner
 
 from ..models.checkpoint import Checkpoint
@@ -15,6 +18,13 @@ from .exported import ExportedEndpoint
 from .placement import placed
 
 SUFFIX = "ExecutionProvider"
+
+_FLOATS = {
+    TensorProto.FLOAT: "fp32",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.BFLOAT16: "bf16",
+    TensorProto.DOUBLE: "fp64",
+}
 
 
 class OnnxRuntimeEndpoint(ExportedEndpoint):
@@ -66,6 +76,18 @@ class OnnxRuntimeEndpoint(ExportedEndpoint):
             self.program, self.threads, self.device, optimise=False, allow_fallback=self.allow_fallback
         )
         return {"optimisations off": plain}
+
+    def evidence(self) -> dict[str, Any]:
+        if reduced := self.weights.keys() & {"fp16", "bf16"}:
+            raise NotOnHardware(f"fp32 was asked for; the graphs hold {', '.join(sorted(reduced))}: {self.weights}")
+        return {**super().evidence(), "weights by precision": self.weights}
+
+    @cached_property
+    def weights(self) -> dict[str, int]:
+        """How many floating-point constants the graphs hold in each precision: ONNX Runtime computes in what it reads."""
+        graphs = (onnx.load_from_string(component.onnx).graph for component in self.program.components.values())
+        found = Counter(_FLOATS[t.data_type] for graph in graphs for t in graph.initializer if t.data_type in _FLOATS)
+        return dict(found)
 
     def component_evidence(self, runner: OnnxModelRunner) -> dict[str, Any]:
         nodes: Counter[str] = Counter()
