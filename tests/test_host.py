@@ -50,6 +50,17 @@ def test_one_process_serves_consecutive_cases(host: Host, monkeypatch: pytest.Mo
     assert first.evidence["recipe"] == "BertForMaskedLM"
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="this system does not say how large a process is")
+def test_a_host_that_has_grown_large_is_replaced_between_cases(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "LARGEST", 1)
+    host.target = "crashers:passes"
+    first, second = host.run(JOB), host.run(JOB)
+    assert first.outcome is second.outcome is Outcome.PASSED
+    assert first.evidence["pid"] != second.evidence["pid"]
+    assert hosts.resident_bytes(os.getpid()) > 10_000_000
+    assert hosts.resident_bytes(2**30) == 0
+
+
 def test_a_segmentation_fault_names_the_signal_and_the_stage(host: Host) -> None:
     verdict = run(host, "segfaults")
     assert (verdict.outcome, verdict.stage) == (Outcome.CRASHED, Stage.LOWER)
