@@ -11,6 +11,10 @@ from .settings import Settings
 from .specs import HardwareSpec
 from .words import nearest
 
+SOC_MODELS = ("36", "43", "57", "60", "69", "87")
+"""SoC models on which the HTP's simulator of onnxruntime-qnn 2.7 opens a session: 36 is Snapdragon 8 Gen 1, 43 8 Gen 2, 57 8
+Gen 3, 60 X Elite, 69 8 Elite, 87 8 Elite Gen 5. Another one, or none, fails to allocate memory."""
+
 
 def asked_precisions(settings: Settings, hardware: Mapping[str, HardwareSpec]) -> dict[str, str]:
     """By hardware: the precision that it is asked for. ``bf16`` asks every hardware that has it, ``cuda=fp16`` one.
@@ -51,6 +55,12 @@ def asked_devices(settings: Settings, hardware: Mapping[str, HardwareSpec]) -> d
         if re.fullmatch(spec.devices, device) is None:
             raise pytest.UsageError(f"{source}: {device!r} is not a device of {name}: it must match {spec.devices}")
         found[name] = device
+    if soc := settings.qualcomm_soc:
+        source = settings.sources["qualcomm-soc"]
+        if soc not in SOC_MODELS:
+            raise pytest.UsageError(f"{source}: {soc!r} is not an SoC model that was tried: {', '.join(SOC_MODELS)}")
+        if found.setdefault("qualcomm", soc) != soc:
+            raise pytest.UsageError(f"{source}: {soc}, and --ipfs-device asks for qualcomm={found['qualcomm']}")
     return found
 
 

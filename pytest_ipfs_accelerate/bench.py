@@ -220,7 +220,7 @@ class Bench:
             nonlocal warning
             try:
                 cid = store.find(source)
-                return load_program(store, cid, checkpoint), cid, True
+                return load_program(store, cid, checkpoint, encoded, generates=task.generates), cid, True
             except Damaged as damaged:
                 warning = f"the artifact {damaged} in {store.root} was damaged; it is made again"
             except Missing:

@@ -57,7 +57,7 @@ HARDWARE = {
             "qualcomm",
             "qualcomm:Qualcomm",
             "Qualcomm's HTP through ONNX Runtime; a simulator off the device; the device is a SoC model",
-            ("fp16",),
+            ("fp16", "a16w8", "a8w8"),
             r"\d+",
         ),
     )

@@ -24,6 +24,7 @@ from .parity import (
     compare_decoded,
     compare_outputs,
     faults_of,
+    relative_l2,
     tolerance_of,
 )
 from .results import HandlerResult
@@ -263,6 +264,7 @@ class CaseRun:
         """Parity of each input alone, then of two together, which must also be what each is alone."""
         with self.staged(Stage.PARITY):
             tolerance = tolerance_of(self.job.case.hardware, results["unpadded"].precision)
+            reference = self._own_reference(task, forms, reference, results)
             found = [
                 comparison
                 for name, form in forms.items()
@@ -282,6 +284,26 @@ class CaseRun:
             together = [{name: both[name] for name in both if name in row} for row, both in pairs]
             found += compare_tied_rows(alone, together, tolerance, "alone, in a batch of two")
             self._keep(found, "of a batch of two departs from the reference, or from each input alone")
+
+    def _own_reference(
+        self, task: Task, forms: Mapping[str, Form], reference: Reference, results: Mapping[str, HandlerResult]
+    ) -> Reference:
+        """What the endpoint is held against: where it brings a reference of its own, that one, and how far the endpoint is from
+        the first one is put on record, and judges nothing."""
+        assert self.endpoint is not None
+        own = self.endpoint.own_reference()
+        if own is None:
+            return reference
+        self.evidence["held against"] = f"{type(own).__name__} on the same program"
+        expected, actual = reference.results["unpadded"].outputs, results["unpadded"].outputs
+        self.evidence["distance from fp32, relative L2"] = {
+            name: relative_l2(expected[name], actual[name])
+            for name in expected
+            if name in actual and expected[name].is_floating_point() and expected[name].shape == actual[name].shape
+        }
+        handler = Handler(self.job.case, task, own)
+        found = {name: handler.handle(form.natural, form.encoded) for name, form in forms.items()}
+        return Reference(found, reference.evidence)
 
     def _keep_twins(self, task: Task, form: Form, result: HandlerResult, tolerance: Tolerance) -> None:
         """Hold the other ways in which the hardware computes the same against the first one.

@@ -92,6 +92,7 @@ OPTIONS = (
         "compute in this precision where the hardware has it, or on one hardware: bf16, cuda=fp16 (default: its own)",
     ),
     Option("device", Kind.LIST, "HW=DEVICE,…", "which device of a hardware: cuda=1, openvino=GPU, qualcomm=69"),
+    Option("qualcomm-soc", Kind.TEXT, "MODEL", "which SoC model Qualcomm's HTP is, or simulates (default: 57)"),
     Option(
         "allow-fallback",
         Kind.FLAG,
@@ -152,6 +153,7 @@ class Settings:
     registry: Path | None
     precision: tuple[str, ...]
     device: tuple[str, ...]
+    qualcomm_soc: str
     allow_fallback: bool
     explain: bool
     require: tuple[str, ...]
@@ -256,6 +258,7 @@ def read_settings(config: pytest.Config) -> Settings:
         registry=path("registry"),
         precision=words("precision"),
         device=words("device"),
+        qualcomm_soc=text("qualcomm-soc", "")[0],
         allow_fallback=flag("allow-fallback"),
         explain=flag("explain"),
         require=words("require"),

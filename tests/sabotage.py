@@ -24,8 +24,10 @@ def _floats(change: Any) -> Any:
 class Scaled:
     """Every number that the runtime gives is 1 % too large."""
 
+    factor = 1.01
+
     def outputs(self, outputs: Any) -> Any:
-        return tree_map_only(torch.Tensor, _floats(lambda tensor: tensor * 1.01), outputs)
+        return tree_map_only(torch.Tensor, _floats(lambda tensor: tensor * self.factor), outputs)
 
 
 class Maskless:
@@ -193,7 +195,7 @@ class Greedy(OnCpu):
         return endpoint
 
 
-def _broken(fault: type, hardware: type, endpoint: type) -> type:
+def broken(fault: type, hardware: type, endpoint: type) -> type:
     """``hardware`` with ``fault`` between every runner of its endpoint and whoever calls it."""
 
     class Broken(endpoint):  # type: ignore[misc]
@@ -212,7 +214,7 @@ def _broken(fault: type, hardware: type, endpoint: type) -> type:
 
     class BrokenHardware(hardware):  # type: ignore[misc]
         def lower(self, checkpoint: Any, program: Any) -> Any:
-            return Broken(program, self.threads)
+            return Broken(program, self.threads, **({"precision": self.precision} if self.precision else {}))
 
     return BrokenHardware
 
@@ -220,5 +222,5 @@ def _broken(fault: type, hardware: type, endpoint: type) -> type:
 FAULTS = (Scaled, Maskless, Constant, NotFinite, Frozen, RowMixing)
 
 for _fault in FAULTS:
-    globals()[f"{_fault.__name__}OnnxRuntime"] = _broken(_fault, OnnxRuntime, OnnxRuntimeEndpoint)
-    globals()[f"{_fault.__name__}OpenVino"] = _broken(_fault, OpenVino, OpenVinoEndpoint)
+    globals()[f"{_fault.__name__}OnnxRuntime"] = broken(_fault, OnnxRuntime, OnnxRuntimeEndpoint)
+    globals()[f"{_fault.__name__}OpenVino"] = broken(_fault, OpenVino, OpenVinoEndpoint)

@@ -59,3 +59,25 @@ def test_the_command_that_runs_a_case_again_asks_for_the_same(clean: pytest.Pyte
     result.stdout.fnmatch_lines(
         ["*again: *pytest ipfs/bert::fill-mask-cpu --ipfs-precision=cpu=bf16 --ipfs-timeout=build=0.01"]
     )
+
+
+def test_the_soc_of_qualcomm_by_its_own_option(clean: pytest.Pytester) -> None:
+    config = clean.parseconfig("--ipfs-qualcomm-soc=69")
+    assert asked_devices(read_settings(config), HARDWARE) == {"qualcomm": "69"}
+    config = clean.parseconfig("--ipfs-qualcomm-soc=69", "--ipfs-device=qualcomm=69")
+    assert asked_devices(read_settings(config), HARDWARE) == {"qualcomm": "69"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--ipfs-qualcomm-soc=68"], "--ipfs-qualcomm-soc: '68' is not an SoC model that was tried: 36, 43, 57"),
+        (
+            ["--ipfs-qualcomm-soc=69", "--ipfs-device=qualcomm=57"],
+            "--ipfs-qualcomm-soc: 69, and --ipfs-device asks for qualcomm=57",
+        ),
+    ],
+)
+def test_an_soc_that_is_none_or_two(clean: pytest.Pytester, options: list[str], words: str) -> None:
+    with pytest.raises(pytest.UsageError, match=words):
+        asked_devices(read_settings(clean.parseconfig(*options)), HARDWARE)

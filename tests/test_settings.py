@@ -46,6 +46,7 @@ VALUES = {
     "json": ("a.json", "b.json", "c.json"),
     "precision": ("bf16", "fp16", "fp32"),
     "device": ("cuda=1", "cuda=2", "cuda=3"),
+    "qualcomm-soc": ("36", "43", "69"),
     "cache-dir": ("a", "b", "c"),
     "cache-size": ("1", "2KB", "3 MB"),
 }

@@ -53,8 +53,10 @@ def save_program(store: Store, program: Program) -> str:
     return store.put(json.dumps(manifest, sort_keys=True).encode())
 
 
-def load_program(store: Store, cid: str, checkpoint: Checkpoint) -> Program:
-    """The program of a manifest, on the checkpoint that it was exported from.
+def load_program(
+    store: Store, cid: str, checkpoint: Checkpoint, samples: Mapping[str, Tensor], *, generates: bool
+) -> Program:
+    """The program of a manifest, on the checkpoint and the samples that it was exported from.
 
     Raises:
         Missing: a part of it is not there.
@@ -65,4 +67,4 @@ def load_program(store: Store, cid: str, checkpoint: Checkpoint) -> Program:
         name: Component(store.get(part["cid"]), ExportMetadata.from_dict(part["metadata"]), part["module"])
         for name, part in manifest["components"].items()
     }
-    return Program(checkpoint, components, tuple(manifest["notes"]))
+    return Program(checkpoint, components, samples, generates, tuple(manifest["notes"]))

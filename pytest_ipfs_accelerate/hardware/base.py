@@ -40,6 +40,11 @@ class Endpoint(ABC):
         """Other ways in which this hardware computes the same, by name: each must agree with this one."""
         return {}
 
+    def own_reference(self) -> Endpoint | None:
+        """What this one is held against in place of fp32 on the CPU: a quantised program loses on purpose, so that it is held
+        against another runtime on the same program. ``None`` where fp32 is the measure."""
+        return None
+
     @abstractmethod
     def evidence(self) -> dict[str, Any]:
         """What proves that this hardware computed what was asked: builtin values only. Read after the last run.

@@ -49,10 +49,13 @@ class Component:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A checkpoint exported for one way of calling it."""
+    """A checkpoint exported for one way of calling it. ``samples`` are the inputs that it was exported from, a batch of two;
+    ``generates`` says whether it is called to generate, or forward."""
 
     checkpoint: Checkpoint
     components: Mapping[str, Component]
+    samples: Mapping[str, Tensor]
+    generates: bool = False
     notes: tuple[str, ...] = field(default=())
     """What a reader of the verdict must know of how it was exported."""
 
@@ -77,12 +80,12 @@ def export_program(checkpoint: Checkpoint, inputs: Mapping[str, Tensor], *, gene
 def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Program:
     model = checkpoint.model
     if not merges_features(model):
-        return Program(checkpoint, {WHOLE: _export(model, inputs, "")})
+        return Program(checkpoint, {WHOLE: _export(model, inputs, "")}, inputs)
     parts = decompose_multimodal(model, dict(inputs))
     components = {name: _export(part, arguments, _path(model, part)) for name, (part, arguments) in parts.items()}
     for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
         components[path] = _export(model.get_submodule(path), arguments, path)
-    return Program(checkpoint, components, (IN_PARTS,))
+    return Program(checkpoint, components, inputs, notes=(IN_PARTS,))
 
 
 def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Program:
@@ -108,7 +111,7 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
                 components[name] = _export(part, part_arguments, _path(model, part))
         for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
             components[path] = _export(model.get_submodule(path), arguments, path)
-    return Program(checkpoint, components, notes)
+    return Program(checkpoint, components, inputs, generates=True, notes=notes)
 
 
 def merges_features(model: PreTrainedModel) -> bool:

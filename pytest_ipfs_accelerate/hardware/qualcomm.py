@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import onnx
 import onnxruntime
 import onnxruntime_qnn
 import torch
@@ -25,7 +26,10 @@ from ..verdict import Implementation
 from .base import Endpoint, Hardware, NotOnHardware
 from .export import Component, Program
 from .exported import ExportedEndpoint
+from .onnxruntime import OnnxRuntimeEndpoint
+from .placement import placed
 from .qualcomm_rewrites import rewrite
+from .quantise import SCHEMES, quantised_program, quantised_tensors, scheme_found
 
 PROVIDER = "QNNExecutionProvider"
 SOC_MODEL = "57"
@@ -50,9 +54,16 @@ class HtpRunner(ModelRunner):
     """One component on the HTP: a session for each combination of input shapes, since the HTP takes static ones alone."""
 
     def __init__(
-        self, model: ModelProto, metadata: ExportMetadata, rewritten: Mapping[str, int], soc_model: str = SOC_MODEL
+        self,
+        model: ModelProto,
+        metadata: ExportMetadata,
+        rewritten: Mapping[str, int],
+        soc_model: str = SOC_MODEL,
+        *,
+        allow_fallback: bool = False,
     ) -> None:
         super().__init__(metadata)
+        self.allow_fallback = allow_fallback
         self.soc_model = soc_model
         self.rewritten = rewritten
         self._onnx = model.SerializeToString()
@@ -82,7 +93,7 @@ class HtpRunner(ModelRunner):
     def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "0" if self.allow_fallback else "1")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         for name, dimensions in self._inputs.items():
             for dimension, size in zip(dimensions, shapes[name], strict=True):
@@ -103,36 +114,82 @@ class HtpRunner(ModelRunner):
 
 
 class QualcommEndpoint(ExportedEndpoint):
-    """A program on the HTP, in fp16."""
+    """A program on the HTP: in fp16, or quantised to integers of 16 and 8 bits."""
 
-    precision = "fp16"
     settled = False  # a session opens with the first inputs of its shapes
 
-    def __init__(self, program: Program, soc_model: str = SOC_MODEL) -> None:
+    def __init__(
+        self,
+        program: Program,
+        threads: int = 1,
+        soc_model: str = SOC_MODEL,
+        precision: str = "fp16",
+        *,
+        allow_fallback: bool = False,
+    ) -> None:
+        self.threads = threads
         self.soc_model = soc_model
+        self.precision = precision
+        rewritten = {
+            name: rewrite(component.onnx, quantised=precision in SCHEMES)
+            for name, component in program.components.items()
+        }
+        self.models = {name: model for name, (model, _) in rewritten.items()}
+        self.rewritten = {name: counts for name, (_, counts) in rewritten.items()}
+        if precision in SCHEMES:
+            program = quantised_program(program, self.models, precision, threads)
+            self.models = {name: onnx.load_from_string(part.onnx) for name, part in program.components.items()}
         device = qnn_devices()[0].device
         # On a machine without an NPU the same library simulates one, and says so by the type of its device.
         simulated = device.type is not onnxruntime.OrtHardwareDeviceType.NPU
         self.implementation = Implementation.SIMULATOR if simulated else Implementation.REAL
         self.device = f"Hexagon HTP {'simulator' if simulated else 'NPU'}, SoC model {soc_model}"
-        super().__init__(program)
+        super().__init__(program, allow_fallback=allow_fallback)
 
     def open(self, name: str, component: Component) -> HtpRunner:
-        model, rewritten = rewrite(component.onnx)
-        return HtpRunner(model, component.metadata, rewritten, self.soc_model)
+        return HtpRunner(
+            self.models[name],
+            component.metadata,
+            self.rewritten[name],
+            self.soc_model,
+            allow_fallback=self.allow_fallback,
+        )
+
+    def own_reference(self) -> Endpoint | None:
+        """ONNX Runtime's CPU on the same quantised graphs: held against fp32, what quantising loses would hide a fault."""
+        if self.precision not in SCHEMES:
+            return None
+        return OnnxRuntimeEndpoint(self.program, self.threads, optimise=False)
+
+    def evidence(self) -> dict[str, Any]:
+        tensors = quantised_tensors(self.models.values())
+        found = scheme_found(tensors) or "fp16"
+        if found != self.precision:
+            raise NotOnHardware(
+                f"{self.precision} was asked for; the graphs are in {found}: tensors by integer {tensors}"
+            )
+        return {
+            **super().evidence(),
+            "quantised tensors": tensors,
+            "libraries": f"onnxruntime-qnn {onnxruntime_qnn.__version__}, SoC model {self.soc_model}",
+        }
 
     def component_evidence(self, runner: HtpRunner) -> dict[str, Any]:
-        nodes = runner.nodes()
-        if set(nodes) != {PROVIDER}:
-            raise NotOnHardware(f"nodes by provider: {nodes}; all of them belong on {PROVIDER}")
-        return {"nodes by provider": nodes, "rewritten": dict(runner.rewritten)}
+        found = placed(runner.nodes(), PROVIDER, allow_fallback=self.allow_fallback)
+        return {**found, "rewritten": dict(runner.rewritten)}
 
 
 class Qualcomm(Hardware):
-    """The exported ONNX graphs on Qualcomm's HTP, in fp16."""
+    """The exported ONNX graphs on Qualcomm's HTP: in fp16, or quantised."""
 
     format = "onnx"
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
         assert program is not None, "this hardware reads an exported program"
-        return QualcommEndpoint(program, self.device or SOC_MODEL)
+        return QualcommEndpoint(
+            program,
+            self.threads,
+            self.device or SOC_MODEL,
+            self.precision or "fp16",
+            allow_fallback=self.allow_fallback,
+        )
