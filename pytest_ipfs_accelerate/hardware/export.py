@@ -29,6 +29,7 @@ from transformers.exporters.utils import (
 )
 
 from ..models.checkpoint import Checkpoint
+from .export_patches import patched, without_loss
 from .generate import CACHES
 
 IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
@@ -71,7 +72,7 @@ def export_program(checkpoint: Checkpoint, inputs: Mapping[str, Tensor], *, gene
     Raises:
         Exception: whatever the exporter raises; the runner names the stage.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), patched(), without_loss(checkpoint.model):
         # torch's own copying of a tree specification; a user's run with -W error is not about it.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated", category=FutureWarning)
         return _export_generation(checkpoint, inputs) if generates else _export_forward(checkpoint, inputs)
@@ -81,8 +82,8 @@ def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Pro
     model = checkpoint.model
     if not merges_features(model):
         return Program(checkpoint, {WHOLE: _export(model, inputs, "")}, inputs)
-    parts = decompose_multimodal(model, dict(inputs))
-    components = {name: _export(part, arguments, _path(model, part)) for name, (part, arguments) in parts.items()}
+    parts = _multimodal_parts(model, inputs)
+    components = {name: _export(*part) for name, part in parts.items()}
     for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
         components[path] = _export(model.get_submodule(path), arguments, path)
     return Program(checkpoint, components, inputs, notes=(IN_PARTS,))
@@ -106,9 +107,9 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
         components["encoder"] = _export(encoder, inputs, _path(model, encoder))
     elif merges_features(model):
         notes = (IN_PARTS,)
-        for name, (part, part_arguments) in decompose_multimodal(model, dict(inputs)).items():
+        for name, part in _multimodal_parts(model, inputs).items():
             if name not in components:
-                components[name] = _export(part, part_arguments, _path(model, part))
+                components[name] = _export(*part)
         for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
             components[path] = _export(model.get_submodule(path), arguments, path)
     return Program(checkpoint, components, inputs, generates=True, notes=notes)
@@ -119,7 +120,25 @@ def merges_features(model: PreTrainedModel) -> bool:
     many there are depends on the input, so that such a forward is exported in parts; a contrastive model, with two towers
     side by side, is one graph."""
     tokens = ("image_token_id", "audio_token_id", "video_token_id")
-    return is_multimodal(model) and any(getattr(model.config, token, None) is not None for token in tokens)
+    merging = (part for part in model.modules() if isinstance(part, PreTrainedModel) and is_multimodal(part))
+    return any(getattr(part.config, token, None) is not None for part in merging for token in tokens)
+
+
+def outermost(paths: Mapping[str, str]) -> dict[str, str]:
+    """Of the paths of parts those that lie in no other one, each once: ``decompose_multimodal`` names the encoder of t5gemma2
+    for pictures and again for sound, and idefics' tower for pictures beside the language model that holds it."""
+    kept: dict[str, str] = {}
+    for name, path in sorted(paths.items(), key=lambda item: len(item[1])):
+        if not _touches(path, kept.values(), below=False):
+            kept[name] = path
+    return {name: path for name, path in paths.items() if name in kept}
+
+
+def _multimodal_parts(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, Any, str]]:
+    """For each part of a multimodal forward its module, the arguments of its call and its path."""
+    parts = decompose_multimodal(model, dict(inputs))
+    paths = outermost({name: _path(model, part) for name, (part, _) in parts.items()})
+    return {name: (*parts[name], path) for name, path in paths.items()}
 
 
 def _reads_a_cache(exported: ExportedComponent) -> bool:
@@ -162,7 +181,8 @@ def _touches(path: str, others: Iterable[str], *, below: bool = True) -> bool:
 def _find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
     """For each component of a generation, the path of the module that it replaces."""
     modules = _find_multimodal_submodules(model)
-    return {name: "" if name in ("prefill", "decode") else _path(model, modules[name]) for name in components}
+    stages = {name: "" for name in components if name in ("prefill", "decode")}
+    return stages | outermost({name: _path(model, modules[name]) for name in components if name not in stages})
 
 
 def _path(model: nn.Module, part: nn.Module) -> str:

@@ -1,0 +1,349 @@
+"""What the exporter's own patches leave untraceable: code of model types, replaced for the time of a trace.
+
+``transformers.exporters`` keeps a table of its own; these come on top (:func:`patched`). Each says which fault of a model's own
+code it works around, and computes the same numbers; a case that passes compares them with the unpatched model, which is the
+reference.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce, wraps
+from statistics import NormalDist
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.exporters.utils import patch_attributes
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+Factory = Callable[[Any], Any]
+
+PATCHES: dict[str, Factory] = {}
+"""For each dotted path that is replaced, what gives the replacement."""
+
+
+def replaces(*paths: str) -> Callable[[Factory], Factory]:
+    """Register the factory of a replacement for each of these paths, which begin below ``transformers.models``."""
+
+    def decorator(factory: Factory) -> Factory:
+        PATCHES.update(dict.fromkeys(paths, factory))
+        return factory
+
+    return decorator
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Every replacement of a module that is loaded, for a time. Not by the exporter's own table: it replaces nothing of the
+    class whose forward it has wrapped before."""
+    found = []
+    for path, factory in PATCHES.items():
+        module, _, name = path.partition(".modeling_")
+        name, *rest = name.split(".")
+        owner: Any = sys.modules.get(f"transformers.models.{module}.modeling_{name}")
+        if owner is not None:
+            found.append((reduce(getattr, rest[:-1], owner), rest[-1], factory))
+    with patch_attributes(found):
+        yield
+
+
+@replaces("fsmt.modeling_fsmt.make_padding_mask")
+def padding_mask_always(original: Any) -> Any:
+    """``make_padding_mask`` gives no mask where nothing is padded, which it finds with ``any()``: the trace cannot know. A mask
+    of zeros masks nothing, too."""
+
+    def make_padding_mask(input_ids: Tensor, padding_idx: int = 1) -> Tensor:
+        return input_ids.eq(padding_idx)
+
+    return make_padding_mask
+
+
+@replaces("gemma3n.modeling_gemma3n.Gemma3nTextMLP._gaussian_topk")
+def quantile_of_config(original: Any) -> Any:
+    """The quantile of a normal distribution is computed in the graph from a constant of the configuration, and onnxscript
+    translates no ``aten.erfinv``. It is computed here."""
+
+    def gaussian_topk(self: Any, inputs: Tensor) -> Any:
+        quantile = NormalDist().inv_cdf(self.activation_sparsity)
+        mean = inputs.mean(dim=-1, keepdim=True)
+        return F.relu(inputs - (mean + inputs.std(dim=-1, keepdim=True, unbiased=False) * quantile))
+
+    return gaussian_topk
+
+
+@replaces("openai_privacy_filter.modeling_openai_privacy_filter.OpenAIPrivacyFilterExperts.forward")
+def experts_gathered(original: Any) -> Any:
+    """The loop over the experts that are hit (``nonzero``) has as many steps as the data says. Each token's experts are
+    gathered instead, as ``batched_mm`` does, which this class does not take part in."""
+
+    def forward(self: Any, hidden_states: Tensor, router_indices: Tensor, routing_weights: Tensor) -> Any:
+        tokens = hidden_states.float()[:, None, None, :]
+        gate_up = tokens @ self.gate_up_proj[router_indices].float()
+        gate_up = gate_up.squeeze(-2) + self.gate_up_proj_bias[router_indices].float()
+        gated = self._apply_gate(gate_up).float()
+        out = (gated[:, :, None, :] @ self.down_proj[router_indices].float()).squeeze(-2)
+        out = out + self.down_proj_bias[router_indices].float()
+        return (out * routing_weights[..., None].float()).sum(1).to(hidden_states.dtype)
+
+    return forward
+
+
+@replaces(
+    "moonshine.modeling_moonshine.MoonshinePreTrainedModel._get_feat_extract_output_lengths",
+    "cohere_asr.modeling_cohere_asr.CohereAsrPreTrainedModel._get_feat_extract_output_lengths",
+)
+def lengths_in_integers(original: Any) -> Any:
+    """``int((length - 127) / 64 + 1)`` makes a constant of a symbolic length; the floor of an integer division does not, and
+    is the same for every sound that the convolutions take."""
+
+    def lengths(self: Any, input_lengths: Any) -> Any:
+        first = (input_lengths - 127) // 64 + 1
+        second = (first - 7) // 3 + 1
+        return (second - 3) // 2 + 1
+
+    return lengths
+
+
+def weights_of_past(log_decay: Tensor) -> Tensor:
+    """For decays in logarithms, (..., L, n) along L, how much of step ``s`` is left at step ``t``: (..., L of t, L of s, n),
+    zero for the steps to come."""
+    passed = log_decay.cumsum(-2)
+    between = passed.unsqueeze(-2) - passed.unsqueeze(-3)
+    steps = torch.arange(log_decay.shape[-2], device=log_decay.device)
+    past = (steps[:, None] >= steps[None, :])[..., None]
+    # Masked before the exponential: of a step to come it may be infinite.
+    return torch.where(past, between, torch.full_like(between, -torch.inf)).exp()
+
+
+@replaces(*(f"{name}.modeling_{name}.mamba_selective_scan" for name in ("mamba", "falcon_mamba", "jamba", "zamba")))
+def selective_scan_at_once(original: Any) -> Any:
+    """The scan is a Python loop over the tokens (``for index in range(seq_len)``), which a trace unrolls for its own length,
+    so that the program takes no other. Every state is a sum over the past instead, weighted by the decays in between."""
+
+    def scan(
+        hidden_states: Tensor,
+        dt: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None = None,
+        z: Tensor | None = None,
+        delta_bias: Tensor | None = None,
+        delta_softplus: bool = False,
+        return_last_state: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        if delta_bias is not None:
+            dt = dt + delta_bias.to(dt.dtype)[..., None]
+        if delta_softplus:
+            dt = F.softplus(dt)
+        B, C = B.transpose(1, 2), C.transpose(1, 2)
+        # (batch, channel, token, state)
+        weights = weights_of_past(A[None, :, None, :] * dt[..., None])
+        written = dt[..., None] * B[:, None].float() * hidden_states[..., None].float()
+        states = (weights * written.unsqueeze(-3)).sum(-2)
+        output = (states.to(hidden_states.dtype) * C[:, None]).sum(-1)
+        if D is not None:
+            output = output + hidden_states * D[None, :, None]
+        if z is not None:
+            output = output * F.silu(z)
+        return (output, states[:, :, -1].to(hidden_states.dtype)) if return_last_state else output
+
+    return scan
+
+
+@replaces("rwkv.modeling_rwkv.rwkv_linear_attention", "rwkv.modeling_rwkv.rwkv_linear_attention_cpu")
+def rwkv_at_once(original: Any) -> Any:
+    """A loop over the tokens, as of a selective scan. What a token reads is an average of the values so far, weighted by
+    ``exp(decay * age + key)``: the state, whose newest token has age 0, and the token itself with ``time_first`` for its
+    decay. A given state is one more token before the first."""
+
+    def attention(
+        time_decay: Tensor,
+        time_first: Tensor,
+        key: Tensor,
+        value: Tensor,
+        state: Any = None,
+        return_state: bool = False,
+    ) -> Any:
+        decay, keys, values = -torch.exp(time_decay), key.float(), value.float()
+        steps = torch.arange(key.shape[1], device=key.device)
+        age = (steps[:, None] - steps[None, :])[..., None]
+        never = torch.full((), -torch.inf, device=key.device)
+        # (batch, token that reads, token that is read, channel); the state before token t has seen those before it.
+        kept = torch.where(age >= 0, decay * age + keys[:, None], never)
+        read = torch.where(age > 0, decay * (age - 1) + keys[:, None], never)
+        read = torch.where(age == 0, keys[:, None] + time_first, read)
+        before = 0.0 if state is None else state[0][:, None]
+        below = 0.0 if state is None else state[1][:, None]
+        past = torch.full_like(keys, -1e38) if state is None else state[2][:, None] + decay * steps[:, None]
+        top = torch.maximum(read.amax(2), past)
+        weights, old = (read - top[:, :, None]).exp(), (past - top).exp()
+        output = ((weights * values[:, None]).sum(2) + old * before) / (weights.sum(2) + old * below)
+        output = output.to(key.dtype)
+        if not return_state and state is None:
+            return output, state
+        kept, past = kept[:, -1], past[:, -1] + decay
+        top = torch.maximum(kept.amax(1), past)
+        weights, old = (kept - top[:, None]).exp(), (past - top).exp()
+        before, below = (0.0, 0.0) if state is None else (state[0], state[1])
+        return output, [(weights * values).sum(1) + old * before, weights.sum(1) + old * below, top]
+
+    return attention
+
+
+@replaces("xlstm.modeling_xlstm.xLSTMBackend.forward")
+def xlstm_at_once(original: Any) -> Any:
+    """Without its kernels the backend takes the tokens in pieces of 64, 32 and 16 and the rest one by one, all in loops that a
+    trace unrolls for its own length. This is the parallel form of the same recurrence (Beck et al., 2024, appendix A.3),
+    with a given state as what is there before the first token."""
+
+    def forward(
+        self: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        igate: Tensor,
+        fgate: Tensor,
+        c_initial: Tensor | None = None,
+        n_initial: Tensor | None = None,
+        m_initial: Tensor | None = None,
+        return_last_states: bool | None = None,
+        mode: str | None = None,
+    ) -> Any:
+        mode = mode or self.config.mode
+        returned = "inference" in mode or (
+            self.config.return_last_states if return_last_states is None else return_last_states
+        )
+        scaled = query * query.shape[-1] ** -0.5
+        passed = F.logsigmoid(fgate).cumsum(-1)
+        steps = torch.arange(query.shape[2], device=query.device)
+        past = steps[:, None] >= steps[None, :]
+        # (batch, head, token that reads, token that is read)
+        written = passed[..., :, None] - passed[..., None, :] + igate[..., None, :]
+        written = torch.where(past, written, torch.full_like(written, -torch.inf))
+        before = passed if m_initial is None else passed + m_initial
+        top = torch.maximum(written.amax(-1), before)
+        weights, old = (written - top[..., None]).exp(), (before - top).exp()
+        scores = (scaled @ key.transpose(-1, -2)) * weights
+        read, norm = scores @ value, scores.sum(-1)
+        if c_initial is not None and n_initial is not None:
+            read = read + old[..., None] * (scaled @ c_initial)
+            norm = norm + old * (scaled @ n_initial[..., None]).squeeze(-1)
+        output = read / (torch.maximum(norm.abs(), (-top).exp()) + self.config.eps)[..., None]
+        if not returned:
+            return output
+        newest, left = weights[..., -1, :, None] * key, old[..., -1, None]
+        memory, norm = newest.transpose(-1, -2) @ value, newest.sum(-2)
+        if c_initial is not None and n_initial is not None:
+            memory, norm = memory + left[..., None] * c_initial, norm + left * n_initial
+        return output, (memory, norm, top[..., -1:])
+
+    return forward
+
+
+@replaces("fastspeech2_conformer.modeling_fastspeech2_conformer.length_regulator")
+def regulated_at_once(original: Any) -> Any:
+    """Each sound of a batch is stretched in a Python loop by ``repeat_interleave``, whose length the trace does not know. Which
+    frame comes from which token is counted instead."""
+
+    def length_regulator(encoded_embeddings: Tensor, duration_labels: Tensor, speaking_speed: float = 1.0) -> Tensor:
+        if speaking_speed != 1.0:
+            duration_labels = torch.round(duration_labels.float() * speaking_speed).long()
+        durations = torch.where(duration_labels.sum() == 0, torch.ones_like(duration_labels), duration_labels)
+        ends = durations.cumsum(1)
+        length = ends[:, -1].max().item()
+        # The table of positions that the model keeps reaches so far.
+        torch._check(length > 1)  # type: ignore[no-untyped-call]
+        torch._check(2 * length - 1 <= 9999)  # type: ignore[no-untyped-call]
+        frames = torch.arange(length, device=durations.device)
+        token = (frames[None, :, None] >= ends[:, None, :]).sum(-1)
+        inside = token < durations.shape[1]
+        token = token.clamp(max=durations.shape[1] - 1)[..., None].expand(-1, -1, encoded_embeddings.shape[2])
+        return torch.where(inside[..., None], encoded_embeddings.gather(1, token), 0.0)
+
+    return length_regulator
+
+
+@replaces("siglip2.modeling_siglip2.Siglip2VisionEmbeddings.forward")
+def positions_resized_by_weights(original: Any) -> Any:
+    """The table of positions is resized for each picture of a batch in a Python loop, to a size read with ``tolist()``. An
+    antialiased bilinear resize weights rows and columns by a triangle, which is computed here for all pictures."""
+
+    def forward(self: Any, pixel_values: Tensor, spatial_shapes: Tensor) -> Any:
+        embedded = self.patch_embedding(pixel_values.to(dtype=self.patch_embedding.weight.dtype))
+        size = self.position_embedding_size
+        table = self.position_embedding.weight.reshape(size, size, -1)
+        place = torch.arange(embedded.shape[1], device=embedded.device)[None]
+        height, width = spatial_shapes[:, :1], spatial_shapes[:, 1:]
+        # What is behind the last patch gets the position of the first.
+        place = torch.where(place < height * width, place, 0)
+        rows = triangle_weights(place // width, height, size)
+        columns = triangle_weights(place % width, width, size)
+        return embedded + torch.einsum("bpr,bpc,rcd->bpd", rows, columns, table.float()).to(table.dtype)
+
+    return forward
+
+
+def triangle_weights(index: Tensor, resized: Tensor, size: int) -> Tensor:
+    """How much each of ``size`` samples weighs in sample ``index`` (batch, n) of ``resized`` (batch, 1) that they are resized
+    to, bilinear and antialiased as torch does it: (batch, n, size)."""
+    scale = size / resized.float()
+    support = scale.clamp(min=1.0)
+    centre = (index + 0.5) * scale
+    samples = torch.arange(size, device=index.device) + 0.5
+    weights = (1 - ((samples - centre[..., None]) / support[..., None]).abs()).clamp(min=0)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+@replaces("pixtral.modeling_pixtral.PixtralVisionModel.forward")
+def pictures_of_one_size(original: Any) -> Any:
+    """Patches, positions and the mask are put together in Python loops over the pictures, which a trace unrolls for its own
+    batch. Pictures that fill their pixels all have the same patches; others go the old way."""
+
+    @merge_with_config_defaults  # type: ignore[untyped-decorator]
+    @capture_outputs  # type: ignore[untyped-decorator]
+    def forward(self: Any, pixel_values: Tensor, image_sizes: Any = None, **kwargs: Any) -> Any:
+        patches = self.patch_conv(pixel_values.to(dtype=self.patch_conv.weight.dtype))
+        pictures, channels, height, width = patches.shape
+        packed = self.ln_pre(patches.flatten(2).transpose(1, 2).reshape(1, pictures * height * width, channels))
+        rows, columns = torch.meshgrid(
+            torch.arange(height, device=patches.device), torch.arange(width, device=patches.device), indexing="ij"
+        )
+        positions = torch.stack([rows.flatten(), columns.flatten()], dim=-1).repeat(pictures, 1)
+        picture = torch.arange(pictures * height * width, device=patches.device) // (height * width)
+        mask = torch.where(picture[:, None] == picture[None, :], 0.0, torch.finfo(packed.dtype).min)
+        return self.transformer(
+            packed,
+            attention_mask=mask.to(packed.dtype)[None, None],
+            position_embeddings=self.patch_positional_embedding(packed, positions),
+            **kwargs,
+        )
+
+    @wraps(original)
+    def chosen(self: Any, pixel_values: Tensor, image_sizes: Any = None, **kwargs: Any) -> Any:
+        full = tuple(pixel_values.shape[-2:])
+        uniform = image_sizes is None or all(tuple(size) == full for size in image_sizes)
+        return (forward if uniform else original)(self, pixel_values, image_sizes, **kwargs)
+
+    return chosen
+
+
+@contextmanager
+def without_loss(model: PreTrainedModel) -> Iterator[None]:
+    """For a time a configuration that asks for the loss (flava's) does not: the exporter refuses it, and what a case compares
+    is what the model gives besides. A model that gives less then fails its case."""
+    asked = getattr(model.config, "return_loss", None)
+    if asked:
+        model.config.return_loss = False
+    try:
+        yield
+    finally:
+        if asked:
+            model.config.return_loss = asked

@@ -1,0 +1,258 @@
+"""Each replacement gives the numbers of what it replaces, and is still needed: the original does not trace, or not for a batch
+or a length other than its own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from transformers import PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
+from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
+
+from pytest_ipfs_accelerate.hardware.export import outermost
+from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, without_loss
+
+Call = Callable[..., Any]
+Inputs = Callable[[int, int], tuple[Tensor, ...]]
+
+
+def original_of(path: str) -> Any:
+    module, _, rest = path.partition(".modeling_")
+    name, *attributes = rest.split(".")
+    found: Any = importlib.import_module(f"transformers.models.{module}.modeling_{name}")
+    for attribute in attributes:
+        found = getattr(found, attribute)
+    return found
+
+
+def scan(function: Any) -> Call:
+    return lambda *inputs: function(*inputs, return_last_state=True, delta_softplus=True)
+
+
+def scan_inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+    sizes = ((batch, 4, length), (batch, 4, length), (4, 3), (batch, 3, length), (batch, 3, length), (4,))
+    hidden, dt, decay, b, c, d = (torch.randn(size) for size in sizes)
+    return hidden, dt, -decay.exp(), b, c, d
+
+
+def rwkv(function: Any) -> Call:
+    return lambda decay, first, key, value, *state: function(decay, first, key, value, state or None, True)
+
+
+def rwkv_inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+    return torch.randn(4), torch.randn(4), torch.randn(batch, length, 4), torch.randn(batch, length, 4)
+
+
+def rwkv_with_state(batch: int, length: int) -> tuple[Tensor, ...]:
+    state = (torch.randn(batch, 4), torch.rand(batch, 4) + 0.5, torch.randn(batch, 4))
+    return (*rwkv_inputs(batch, length), *state)
+
+
+def xlstm(function: Any) -> Call:
+    backend = importlib.import_module("transformers.models.xlstm.modeling_xlstm").xLSTMBackend
+    config = importlib.import_module("transformers").xLSTMConfig(
+        hidden_size=16, num_heads=2, vocab_size=9, num_hidden_layers=1, mode="inference"
+    )
+    return lambda *inputs: function(backend(config), *inputs)
+
+
+def xlstm_inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+    rows = [torch.randn(batch, 2, length, 4) for _ in range(3)]
+    return (*rows, torch.randn(batch, 2, length), torch.randn(batch, 2, length) + 2)
+
+
+def xlstm_with_state(batch: int, length: int) -> tuple[Tensor, ...]:
+    state = (torch.randn(batch, 2, 4, 4), torch.randn(batch, 2, 4), torch.randn(batch, 2, 1))
+    return (*xlstm_inputs(batch, length), *state)
+
+
+def lengths(function: Any) -> Call:
+    return lambda sound: torch.arange(function(None, sound.shape[1]))
+
+
+def experts(function: Any) -> Call:
+    weights = {
+        "gate_up_proj": torch.randn(3, 4, 10),
+        "gate_up_proj_bias": torch.randn(3, 10),
+        "down_proj": torch.randn(3, 5, 4),
+        "down_proj_bias": torch.randn(3, 4),
+    }
+    kind = importlib.import_module("transformers.models.openai_privacy_filter.modeling_openai_privacy_filter")
+    gate = kind.OpenAIPrivacyFilterExperts._apply_gate
+    config = SimpleNamespace(_experts_implementation="eager")
+    self = SimpleNamespace(**weights, config=config, num_experts=3, alpha=1.7, limit=7.0)
+    self._apply_gate = lambda value: gate(self, value)
+    return lambda *inputs: function(self, *inputs)
+
+
+def expert_inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+    chosen = torch.stack([torch.randperm(3)[:2] for _ in range(batch * length)])
+    return torch.randn(batch * length, 4), chosen, torch.rand(batch * length, 2)
+
+
+def regulated_inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+    return torch.randn(batch, length, 4), torch.randint(0, 4, (batch, length))
+
+
+def siglip2(function: Any) -> Call:
+    config = Siglip2VisionConfig(hidden_size=8, num_patches=16, patch_size=2, num_channels=1)
+    module = Siglip2VisionEmbeddings(config)
+    nn.init.normal_(module.position_embedding.weight)
+    return lambda *inputs: function(module, *inputs)
+
+
+def siglip2_inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Grids that are smaller than the table of 4 by 4, larger, and both."""
+    grids = torch.tensor([(2, 3), (5, 5), (7, 2), (4, 4)])[:batch]
+    return torch.randn(batch, 25 + length, 4), grids
+
+
+def itself(function: Any) -> Call:
+    return lambda *inputs: function(*inputs)
+
+
+def pixtral(function: Any) -> Call:
+    config = PixtralVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=4
+    )
+    model = PixtralVisionModel(config).eval()
+    return lambda pixels: function(model, pixels).last_hidden_state
+
+
+SCANS = ("mamba", "falcon_mamba", "jamba", "zamba")
+RWKV = "rwkv.modeling_rwkv.rwkv_linear_attention"
+XLSTM = "xlstm.modeling_xlstm.xLSTMBackend.forward"
+CASES: dict[str, tuple[str, Callable[[Any], Call], Inputs]] = {
+    **{name: (f"{name}.modeling_{name}.mamba_selective_scan", scan, scan_inputs) for name in SCANS},
+    "rwkv": (RWKV, rwkv, rwkv_inputs),
+    "rwkv with a state": (RWKV, rwkv, rwkv_with_state),
+    "xlstm": (XLSTM, xlstm, xlstm_inputs),
+    "xlstm with a state": (XLSTM, xlstm, xlstm_with_state),
+    "moonshine": (
+        "moonshine.modeling_moonshine.MoonshinePreTrainedModel._get_feat_extract_output_lengths",
+        lengths,
+        lambda batch, length: (torch.randn(batch, 4000 + 700 * length),),
+    ),
+    "openai_privacy_filter": (
+        "openai_privacy_filter.modeling_openai_privacy_filter.OpenAIPrivacyFilterExperts.forward",
+        experts,
+        expert_inputs,
+    ),
+    "fsmt": (
+        "fsmt.modeling_fsmt.make_padding_mask",
+        itself,
+        lambda batch, length: (torch.arange(batch * length).view(batch, length),),
+    ),
+    "fastspeech2": (
+        "fastspeech2_conformer.modeling_fastspeech2_conformer.length_regulator",
+        itself,
+        regulated_inputs,
+    ),
+    "siglip2": ("siglip2.modeling_siglip2.Siglip2VisionEmbeddings.forward", siglip2, siglip2_inputs),
+    "pixtral": (
+        "pixtral.modeling_pixtral.PixtralVisionModel.forward",
+        pixtral,
+        lambda batch, length: (torch.randn(batch, 3, 16, 16),),
+    ),
+}
+
+
+class Calls(nn.Module):
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Any:
+        return self.call(*inputs)
+
+
+def takes_another(call: Call, inputs: Inputs) -> bool:
+    """Whether ``call`` is traced from one batch and length and takes another."""
+    first, other = inputs(2, 3), inputs(3, 5)
+    dynamic = tuple(dict.fromkeys(range(tensor.dim()), Dim.AUTO) for tensor in first)
+    try:
+        program = torch.export.export(Calls(call), (first,), dynamic_shapes=(dynamic,), strict=False)
+        found = program.module()(other)
+    except Exception:
+        # Whatever the tracer or the specialised program raises: it takes no other.
+        return False
+    return same(found, call(*other))
+
+
+def same(found: Any, expected: Any) -> bool:
+    flat = [torch.utils._pytree.tree_leaves(side) for side in (found, expected)]
+    pairs = list(zip(*flat, strict=True))
+    return bool(pairs) and all(
+        one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in pairs
+    )
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(7)
+
+
+@pytest.mark.parametrize("name", CASES)
+@torch.no_grad()
+def test_a_replacement_gives_the_numbers_of_the_original(name: str) -> None:
+    path, calls, inputs = CASES[name]
+    original = original_of(path)
+    torch.manual_seed(1)
+    expected = calls(original)
+    torch.manual_seed(1)
+    replaced = calls(PATCHES[path](original))
+    for batch, length in ((1, 5), (3, 37)):
+        given = inputs(batch, length)
+        assert same(replaced(*given), expected(*given))
+        assert not same(replaced(*inputs(batch, length)), expected(*given)) or name in ("moonshine", "fsmt")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "state" not in name])
+@torch.no_grad()
+def test_a_replacement_is_needed(name: str) -> None:
+    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
+    path, calls, inputs = CASES[name]
+    original = original_of(path)
+    assert takes_another(calls(PATCHES[path](original)), inputs)
+    assert not takes_another(calls(original), inputs)
+
+
+def test_the_quantile_of_gemma3n_is_needed() -> None:
+    registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry.from_torchlib()
+    assert registry.get_decomps(torch.ops.aten.erfinv.default) == []
+    path = "gemma3n.modeling_gemma3n.Gemma3nTextMLP._gaussian_topk"
+    original = original_of(path)
+    self, rows = SimpleNamespace(activation_sparsity=0.95), torch.randn(3, 64)
+    assert same(PATCHES[path](original)(self, rows), original(self, rows))
+
+
+def test_everything_is_put_back() -> None:
+    originals = {path: original_of(path) for path in PATCHES}
+    with patched():
+        assert not [path for path, original in originals.items() if original_of(path) is original]
+    assert not [path for path, original in originals.items() if original_of(path) is not original]
+
+
+def test_the_loss_is_left_out_for_a_time() -> None:
+    model: Any = SimpleNamespace(config=SimpleNamespace(return_loss=True))
+    with without_loss(model):
+        assert model.config.return_loss is False
+    assert model.config.return_loss is True
+
+
+def test_a_part_in_another_is_no_part_of_its_own() -> None:
+    paths = {
+        "image_encoder": "model.vision",
+        "audio_encoder": "model.vision",
+        "head": "lm_head",
+        "language_model": "model",
+    }
+    assert outermost(paths) == {"head": "lm_head", "language_model": "model"}
+    del paths["language_model"]
+    assert outermost(paths) == {"image_encoder": "model.vision", "head": "lm_head"}
