@@ -11,7 +11,7 @@ import copy
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -187,24 +187,33 @@ def with_restored_counters(outputs: Any) -> Any:
 @torch.no_grad()
 def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedModel:
     """A copy of ``model`` in which every parameter that a component replaces is NaN: if torch computed with one of them in
-    the component's place, the output would show it. Where no component is the whole prefill, the model's own code still
-    looks tokens up: a table gets its numbers back when that happens, and :func:`left_to_torch` names it."""
+    the component's place, the output would show it. Where no component is the whole prefill, the model's own code runs around
+    the components, so that every other matrix and table is NaN too until a module that holds it is called: then it gets its
+    numbers back, and :func:`left_to_torch` finds it. What no call touches, such as the tower that makes pictures of a model
+    that is asked to read them, stays NaN."""
     skeleton = copy.deepcopy(model)
     whole = "prefill" in modules
-    for path in modules.values():
-        if path or whole:
-            for parameter in skeleton.get_submodule(path).parameters():
-                parameter.fill_(torch.nan)
+    replaced = [path for path in modules.values() if path or whole]
+    for path in replaced:
+        for parameter in skeleton.get_submodule(path).parameters():
+            parameter.fill_(torch.nan)
     if not whole:
-        for name, table in skeleton.named_modules():
-            if isinstance(table, nn.Embedding):
-                table.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name)))
+        for name, module in skeleton.named_modules():
+            table = isinstance(module, nn.Embedding)
+            if table or not any(name == path or name.startswith(f"{path}.") for path in replaced):
+                held = [
+                    key for key, parameter in module.named_parameters(recurse=False) if table or parameter.dim() > 1
+                ]
+                for key in held:
+                    module.get_parameter(key).fill_(torch.nan)
+                module.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name), held))
     return skeleton
 
 
 @torch.no_grad()
-def _restored(original: nn.Module, table: nn.Module, tokens: Any) -> None:
-    table.load_state_dict(original.state_dict())
+def _restored(original: nn.Module, held: Sequence[str], module: nn.Module, arguments: Any) -> None:
+    for key in held:
+        module.get_parameter(key).copy_(original.get_parameter(key))
 
 
 def left_to_torch(skeleton: nn.Module, *, allow_fallback: bool = False) -> tuple[list[str], int]:

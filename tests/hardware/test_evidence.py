@@ -231,8 +231,22 @@ def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
     tokens = torch.tensor([[7, 8]])
     assert torch.equal(skeleton.get_submodule(table)(tokens), model.get_submodule(table)(tokens))
     assert left_to_torch(skeleton) == ([f"{table}.weight"], 0)
+    skeleton = poisoned(model, parts)
+    skeleton.get_submodule("model.multi_modal_projector")(torch.zeros(1, 4, 64))
     with pytest.raises(NotOnHardware, match=r"torch computes with 2 matrices: model\.multi_modal_projector"):
-        left_to_torch(poisoned(model, parts))
+        left_to_torch(skeleton)
+
+
+def test_a_matrix_that_nothing_calls_stays_nan() -> None:
+    """Janus holds a tower that makes pictures, and no task that reads them calls it."""
+    task = task_on(recipe("llava", "pretraining"), "pretraining")
+    parts = {"language_model": "model.language_model", "image_encoder": "model.vision_tower", "lm_head": "lm_head"}
+    skeleton = poisoned(task.checkpoint.model, parts)
+    biases = ["model.multi_modal_projector.linear_1.bias", "model.multi_modal_projector.linear_2.bias"]
+    assert left_to_torch(skeleton) == (biases, 0)
+    with torch.no_grad():
+        projected = skeleton.get_submodule("model.multi_modal_projector").linear_1.weight @ torch.ones(64)
+    assert projected.isnan().all()
 
 
 def test_what_the_known_parts_leave_over_is_exported_too() -> None:
