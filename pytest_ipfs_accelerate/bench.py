@@ -27,6 +27,7 @@ from .tasks.base import Task
 
 if TYPE_CHECKING:
     from .hardware.export import Program
+    from .hardware.export_torch import TorchProgram
 
 Value = TypeVar("Value")
 
@@ -231,3 +232,12 @@ class Bench:
         program, cid, kept = self.programs.get(key, make)
         store.link(source, cid)
         return program, Made(cid, kept or self.programs.reused, warning)
+
+    def torch_program(self, task: Task) -> TorchProgram:
+        """The program of a task for hardware that exports its components itself, when it is called."""
+        from .hardware.artifacts import source_key
+        from .hardware.export_torch import torch_program
+
+        encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint
+        key = source_key(checkpoint, encoded, program_key(checkpoint.recipe, encoded, generates=task.generates))
+        return torch_program(checkpoint, encoded, generates=task.generates, key=key)

@@ -52,7 +52,13 @@ HARDWARE = {
             ("fp32", "bf16", "fp16"),
             r"CPU|GPU(\.\d+)?|NPU|AUTO",
         ),
-        _hardware("apple", "torch_device:Apple", "torch eager on an Apple GPU through MPS", _FLOATS),
+        _hardware(
+            "apple",
+            "apple:open_apple",
+            "torch on an Apple GPU (MPS), or Core ML; off a Mac a conversion to Core ML, evaluated and not run by it",
+            _FLOATS,
+            "MPS|CoreML",
+        ),
         _hardware(
             "qualcomm",
             "qualcomm:Qualcomm",

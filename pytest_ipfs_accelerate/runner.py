@@ -81,7 +81,11 @@ def open_handler(job: Job) -> Handler:
     torch.set_num_threads(job.threads)
     task = open_task(job, _bench.checkpoint(job.recipe))
     hardware = open_hardware(job)
-    program = _bench.program(task, store_of(job))[0] if hardware.format else None
+    program: Any = None
+    if hardware.format == "torch":
+        program = _bench.torch_program(task)
+    elif hardware.format:
+        program = _bench.program(task, store_of(job))[0]
     return Handler(job.case, task, hardware.lower(task.checkpoint, program))
 
 
@@ -223,8 +227,11 @@ class CaseRun:
             "device": self.job.device or "its own",
             "fallback": "allowed" if self.job.allow_fallback else "forbidden",
         }
-        program = None
-        if hardware.format:
+        program: Any = None
+        if hardware.format == "torch":
+            with self.staged(Stage.EXPORT):
+                program = _bench.torch_program(task)
+        elif hardware.format:
             with self.staged(Stage.EXPORT):
                 program, made = _bench.program(task, store_of(self.job))
                 self._reused("export", made.reused)

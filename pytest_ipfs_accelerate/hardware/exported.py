@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import precompute_export_inputs
 
 from .base import Endpoint, NotOnHardware, Tensors
-from .export import WHOLE, Component, Program
+from .export import WHOLE, Program
 from .generate import Driver, left_to_torch
 from .outputs import flat_outputs
 from .placement import fallback
+
+if TYPE_CHECKING:
+    from .export_torch import TorchProgram
 
 
 class ExportedEndpoint(Endpoint):
@@ -24,8 +27,8 @@ class ExportedEndpoint(Endpoint):
     settled: ClassVar[bool] = True
     """Whether opening a component settles on which device each of its nodes runs."""
 
-    def __init__(self, program: Program, *, allow_fallback: bool = False) -> None:
-        self.program = program
+    def __init__(self, program: Program | TorchProgram, *, allow_fallback: bool = False) -> None:
+        self.program: Any = program
         self.allow_fallback = allow_fallback
         self._evidence: dict[str, dict[str, Any]] = {}
         self.runners = {name: self.open(name, component) for name, component in program.components.items()}
@@ -34,8 +37,8 @@ class ExportedEndpoint(Endpoint):
         self.calls = 0
 
     @abstractmethod
-    def open(self, name: str, component: Component) -> ModelRunner:
-        """The runner of one component on this runtime."""
+    def open(self, name: str, component: Any) -> ModelRunner:
+        """The runner of one component of the program on this runtime."""
 
     @abstractmethod
     def component_evidence(self, runner: Any) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from ..verdict import Implementation
 
 PACKAGE = "pytest-ipfs-accelerate"
 
+CORE_ML_EVALUATED = "Core ML program, evaluated by MIL's value inference; Core ML itself did not run"
+"""What computes where a model is converted for Core ML and there is none."""
+
 
 def missing(*modules: str, extra: str = "") -> str:
     """Why these modules cannot be imported, and what to install; empty when they can."""
@@ -102,9 +105,14 @@ def nvidia_driver() -> str:
 def apple() -> Availability:
     if reason := missing("torch", "transformers"):
         return _unless(reason, "")
-    if sys.platform != "darwin" or platform.machine() != "arm64":
-        return _unless(f"no Apple GPU: this is {platform.system()} on {platform.machine()}", "")
-    return _unless("", "Apple GPU (MPS)")
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        return _unless("", "Apple GPU (MPS)")
+    where = f"no Apple GPU: this is {platform.system()} on {platform.machine()}"
+    if reason := missing("coremltools", extra="apple"):
+        return _unless(f"{where}; for a conversion to Core ML {reason}", "")
+    if reason := no_exporters():
+        return _unless(f"{where}; for a conversion to Core ML: {reason}", "")
+    return Availability(available=True, device=CORE_ML_EVALUATED, implementation=Implementation.CONVERTED)
 
 
 def qualcomm() -> Availability:

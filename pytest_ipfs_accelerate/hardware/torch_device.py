@@ -131,7 +131,7 @@ class Cuda(TorchHardware):
         return device, torch.cuda.get_device_name(device)
 
 
-class Apple(TorchHardware):
+class Mps(TorchHardware):
     """Torch eager on an Apple GPU through MPS."""
 
     def place(self) -> tuple[torch.device, str]:

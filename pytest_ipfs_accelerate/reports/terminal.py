@@ -50,11 +50,14 @@ def note_lines(tally: Tally) -> list[str]:
     outcomes = Counter(v.outcome for v in verdicts if v.outcome not in (Outcome.PASSED, Outcome.UNAVAILABLE))
     lines += [f"{outcome}: {plural(count, 'case')}" for outcome, count in outcomes.items()]
     unreal = Counter(
-        (v.hardware, v.implementation)
+        (v.hardware, v.implementation, v.device)
         for v in verdicts
         if v.outcome in RAN and v.implementation not in (None, Implementation.REAL)
     )
-    lines += [f"{name}: {kind}, not the real device ({plural(n, 'case')})" for (name, kind), n in unreal.items()]
+    lines += [
+        f"{name}: {kind}, not the real device{f': {device}' if device else ''} ({plural(n, 'case')})"
+        for (name, kind, device), n in unreal.items()
+    ]
     lines += fallback_lines(verdicts)
     reasons = Counter(v.reason for v in verdicts if v.outcome is Outcome.UNAVAILABLE)
     lines += [f"unavailable, {plural(count, 'case')}: {reason}" for reason, count in reasons.items()]

@@ -1,0 +1,161 @@
+"""A torch ExportedProgram converted to a Core ML program, saved and read back, and kept in the store: once is enough."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import coremltools
+from torch.export import ExportedProgram
+from transformers.exporters.metadata import ExportMetadata
+from transformers.exporters.utils import drop_runtime_asserts
+
+from ..store import Missing, Store, cid_of
+from .coreml_ops import decompositions, registered, rename_arguments
+from .export_torch import Call, TorchComponent, drop_constant_inputs, export_call
+
+LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
+"""On whose versions it depends what a conversion gives."""
+
+CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py")
+"""Files of this room on which it depends, too."""
+
+_PRECISIONS = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
+
+
+class ConversionFault(Exception):
+    """torch.export or coremltools does not take a component: says which op."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Converted:
+    """A component at fixed shapes: the bytes of ``model.mlmodel`` and ``weight.bin`` of its package, the structure of its
+    output, the ops that were translated by a registration of ours, and whether it was in the store."""
+
+    spec: bytes
+    weights: bytes
+    metadata: ExportMetadata
+    registered: Mapping[str, int]
+    kept: bool
+
+    @property
+    def cid(self) -> str:
+        """The CID of the program, which names its weights by their place alone; that of the weights stands beside it."""
+        return cid_of(self.spec)
+
+
+def converted(component: TorchComponent, call: Call, precision: str, key: str, store: Store | None) -> Converted:
+    """A component converted for the shapes of a call, now or at an earlier time. ``key`` says of what it is a component.
+
+    Raises:
+        ConversionFault: it cannot be.
+    """
+    source = hashlib.sha256(json.dumps([key, call.described, dict(component.flags), precision, _made_by()]).encode())
+    if store is not None:
+        with contextlib.suppress(Missing):  # or damaged: then it is made again
+            return _load(store, store.find(source.hexdigest()))
+    found = _convert(component, call, precision)
+    if store is not None:
+        store.link(source.hexdigest(), _save(store, found))
+    return found
+
+
+@cache
+def _made_by() -> tuple[dict[str, str], list[str]]:
+    room = Path(__file__).parent
+    return {name: version(name) for name in LIBRARIES}, [
+        hashlib.sha256((room / name).read_bytes()).hexdigest() for name in CODE
+    ]
+
+
+def _save(store: Store, made: Converted) -> str:
+    manifest = {
+        "spec": store.put(made.spec),
+        "weights": store.put(made.weights),
+        "metadata": asdict(made.metadata),
+        "registered": dict(made.registered),
+    }
+    return store.put(json.dumps(manifest, sort_keys=True).encode())
+
+
+def _load(store: Store, cid: str) -> Converted:
+    manifest = json.loads(store.get(cid))
+    metadata = ExportMetadata.from_dict(manifest["metadata"])
+    spec, weights = store.get(manifest["spec"]), store.get(manifest["weights"])
+    return Converted(spec, weights, metadata, manifest["registered"], True)
+
+
+def _convert(component: TorchComponent, call: Call, precision: str) -> Converted:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program, metadata = export_call(component, call)
+        except Exception as error:
+            raise ConversionFault(f"torch.export does not take {component.module or 'the model'}") from error
+        spec, weights, used = convert_program(program, precision)
+    return Converted(spec, weights, metadata, used, False)
+
+
+def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, bytes, dict[str, int]]:
+    """A program as the bytes of its saved package, and the ops that a registration of ours translated.
+
+    Raises:
+        ConversionFault: coremltools does not take it.
+    """
+    with TemporaryDirectory() as folder, _quiet(), registered() as used:
+        package = Path(folder) / "model.mlpackage"
+        try:
+            drop_runtime_asserts(program)
+            decomposed = program.run_decompositions(decompositions())
+            drop_runtime_asserts(decomposed)
+            drop_constant_inputs(decomposed)
+            rename_arguments(decomposed.graph)
+            coremltools.convert(
+                decomposed,
+                minimum_deployment_target=coremltools.target.iOS18,
+                compute_precision=_PRECISIONS[precision],
+                skip_model_load=True,
+                package_dir=str(package),
+            )
+        except Exception as error:
+            raise ConversionFault(f"coremltools {coremltools.__version__} does not take {_culprit(error)}") from error
+        data = package / "Data" / "com.apple.CoreML"
+        weights = data / "weights" / "weight.bin"
+        return (data / "model.mlmodel").read_bytes(), weights.read_bytes() if weights.exists() else b"", dict(used)
+
+
+def _culprit(error: BaseException) -> str:
+    """The op at which a conversion stopped: of torch while it is translated, of MIL afterwards; else the pass."""
+    where = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        local = frame.f_locals
+        if frame.f_code.co_name == "convert_single_node":
+            return f"the op {local['node'].kind} ({local['node'].name})"
+        if frame.f_code.co_name == "from_exir_node":
+            return f"the op {local['kind']} ({local['node'].name})"
+        if frame.f_code.co_name == "apply" and "prog" in local:
+            where = f"the program, in its pass {type(local.get('self')).__name__}"
+    return where or "the program"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """coremltools logs and draws bars for a person; the verdict has what it raises."""
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with open("/dev/null", "w") as sink, contextlib.redirect_stderr(sink):
+            yield
+    finally:
+        logger.setLevel(level)

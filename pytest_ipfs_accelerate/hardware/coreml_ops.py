@@ -1,0 +1,236 @@
+"""Torch ops that coremltools 9.0 has no translation of, or a wrong one, each in the words of ops that it has.
+
+Most of what it lacks torch can take apart itself; :func:`decompositions` asks for that, and only for those ops. What is left
+is here: a rule in torch where torch can say it, which is then translated like any model, else a translation to MIL.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil.frontend.torch.ops import TORCH_STRING_ARGS, _get_inputs
+from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+from coremltools.converters.mil.frontend.torch.utils import TORCH_DTYPE_TO_MIL_DTYPE, sanitize_op_kind
+from coremltools.converters.mil.mil import Var, types
+from torch import Tensor
+from torch._ops import OpOverload
+
+Translate = Callable[[Any, Any], None]
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An op in other ops of torch; ``lacking`` says what coremltools does with it."""
+
+    op: OpOverload
+    lacking: str
+    apart: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """An op in ops of MIL, under the name that coremltools looks it up by."""
+
+    kind: str
+    lacking: str
+    translate: Translate
+
+
+RULES: list[Rule] = []
+TRANSLATIONS: list[Translation] = []
+
+
+def rule(op: OpOverload, lacking: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def keep(apart: Callable[..., Any]) -> Callable[..., Any]:
+        RULES.append(Rule(op, lacking, apart))
+        return apart
+
+    return keep
+
+
+def translation(kind: str, lacking: str) -> Callable[[Translate], Translate]:
+    def keep(translate: Translate) -> Translate:
+        TRANSLATIONS.append(Translation(kind, lacking, translate))
+        return translate
+
+    return keep
+
+
+NONE = "no translation"
+
+
+def _running(x: Tensor, dim: int, fill: float, extreme: Any) -> tuple[Tensor, Tensor]:
+    """The extreme of what came up to each place, and where it is: the last one where several are equal."""
+    size = x.shape[dim]
+    places = torch.arange(size)
+    spread = x.movedim(dim, -1).unsqueeze(-2)
+    upto = places[None, :] <= places[:, None]
+    values = extreme(torch.where(upto, spread, fill), -1)
+    equal = (spread == values.unsqueeze(-1)) & upto
+    indices = torch.where(equal, places, -1).amax(-1)
+    return values.movedim(-1, dim), indices.movedim(-1, dim)
+
+
+@rule(aten.cummax.default, NONE)
+def cummax(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    fill = torch.finfo(x.dtype).min if x.is_floating_point() else torch.iinfo(torch.int32).min
+    return _running(x, dim, fill, torch.amax)
+
+
+@rule(aten.cummin.default, NONE)
+def cummin(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    fill = torch.finfo(x.dtype).max if x.is_floating_point() else torch.iinfo(torch.int32).max
+    return _running(x, dim, fill, torch.amin)
+
+
+@rule(aten.as_strided.default, NONE)
+def as_strided(x: Tensor, size: list[int], stride: list[int], storage_offset: int | None = None) -> Tensor:
+    if not x.is_contiguous():
+        raise NotImplementedError("as_strided of a tensor that is not contiguous")
+    places = torch.full([1] * len(size), storage_offset or 0)
+    for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
+        shape = [1] * len(size)
+        shape[axis] = count
+        places = places + (torch.arange(count) * step).reshape(shape)
+    return x.reshape(-1).index_select(0, places.reshape(-1)).reshape(size)
+
+
+@rule(aten.masked_scatter.default, NONE)
+def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    mask = mask.expand(x.shape)
+    places = (mask.reshape(-1).to(torch.int64).cumsum(0) - 1).clamp(0, source.numel() - 1)
+    return torch.where(mask, source.reshape(-1).index_select(0, places).reshape(x.shape), x)
+
+
+@rule(aten.select_scatter.default, "one that fails where source and target differ in MIL's types")
+def select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
+    shape = [1] * x.dim()
+    shape[dim] = x.shape[dim]
+    here = (torch.arange(x.shape[dim]) == index % x.shape[dim]).reshape(shape)
+    return torch.where(here, source.unsqueeze(dim).to(x.dtype), x)
+
+
+@rule(aten.stack.default, "one that refuses tensors of several types")
+def stack(tensors: list[Tensor], dim: int = 0) -> Any:
+    kinds = {tensor.dtype for tensor in tensors}
+    if len(kinds) == 1:
+        return NotImplemented
+    common = reduce(torch.promote_types, kinds)
+    return torch.stack([tensor.to(common) for tensor in tensors], dim)
+
+
+@rule(aten.div.Tensor_mode, "one by way of floating-point numbers, which in fp16 hold no integer above 2048")
+def div(x: Tensor, y: Any, *, rounding_mode: str | None) -> Any:
+    whole = not x.is_floating_point() and not (torch.is_tensor(y) and y.is_floating_point()) and not isinstance(y, float)
+    return torch.ops.aten.floor_divide(x, y) if whole and rounding_mode == "floor" else NotImplemented
+
+
+@rule(aten.scatter_reduce.two, NONE)
+def scatter_reduce(x: Tensor, dim: int, index: Tensor, source: Tensor, how: str, *, include_self: bool = True) -> Any:
+    if how not in ("sum", "mean"):
+        return NotImplemented
+    counts = torch.zeros_like(x).scatter_add(dim, index, torch.ones_like(source))
+    total = (x if include_self else torch.where(counts > 0, 0, x)).scatter_add(dim, index, source)
+    if how == "sum":
+        return total
+    return total / (counts + 1 if include_self else counts.clamp(min=1))
+
+
+@rule(aten._is_all_true.default, NONE)
+def is_all_true(x: Tensor) -> Tensor:
+    return x.all()
+
+
+def _of_booleans(op: OpOverload, logical: Callable[[Tensor, Tensor], Tensor]) -> None:
+    @rule(op, "no translation; MIL has no operation on bits, so that this is of booleans alone")
+    def apart(x: Tensor, y: Tensor) -> Tensor:
+        if x.dtype != torch.bool or y.dtype != torch.bool:
+            raise NotImplementedError(f"{op} of numbers: MIL has no operation on bits")
+        return logical(x, y)
+
+
+for _name, _logical in (("and", torch.logical_and), ("or", torch.logical_or), ("xor", torch.logical_xor)):
+    _of_booleans(getattr(aten, f"bitwise_{_name}").Tensor, _logical)
+    _of_booleans(getattr(aten, f"__{_name}__").Tensor, _logical)
+
+
+@translation("alias", NONE)
+@translation("prims::view_of", NONE)
+@translation("view_of", NONE)
+def alias(context: Any, node: Any) -> None:
+    context.add(mb.identity(x=_get_inputs(context, node)[0], name=node.name))
+
+
+def kind_of(op: OpOverload) -> str:
+    """The name under which coremltools looks a torch op up."""
+    return str(sanitize_op_kind(op.name()))  # type: ignore[no-untyped-call]
+
+
+def translated(op: OpOverload) -> bool:
+    """Whether coremltools has a translation of a torch op; it looks by the name that it made once and by the name made of
+    that one again, which differ for ``__and__``."""
+    kind = kind_of(op)
+    return kind in _TORCH_OPS_REGISTRY.name_to_func_mapping and _TORCH_OPS_REGISTRY.get_func(kind) is not None
+
+
+def decompositions() -> dict[OpOverload, Any]:
+    """The rules above, and torch's own for each op that coremltools has no translation of."""
+    known = {**torch._decomp.decomposition_table, **torch.export.default_decompositions()}
+    apart = {
+        op: parts
+        for op, parts in known.items()
+        if isinstance(op, OpOverload) and op.namespace == "aten" and not translated(op)
+    }
+    return apart | {rule.op: rule.apart for rule in RULES}
+
+
+def rename_arguments(graph: torch.fx.Graph) -> int:
+    """Give nodes other names than those of arguments: coremltools takes the ``"floor"`` of a division for the value of a node
+    that is called ``floor``. How many had such a name."""
+    named = [node for node in graph.nodes if node.name in TORCH_STRING_ARGS]
+    for node in named:
+        node.name = f"{node.name}_value"
+    return len(named)
+
+
+@contextmanager
+def registered() -> Iterator[Counter[str]]:
+    """For a time our translations stand in coremltools' registry, and every translation gives the type that torch gives: some
+    of its own give floating-point numbers for integers, which the next op refuses. What was done, by op."""
+    used: Counter[str] = Counter()
+    table = _TORCH_OPS_REGISTRY.name_to_func_mapping
+    before = dict(table)
+    table.update({kind: _typed(kind, translate, used) for kind, translate in before.items()})
+    for ours in TRANSLATIONS:
+        table[ours.kind] = _typed(ours.kind, ours.translate, used, ours=True)
+    try:
+        yield used
+    finally:
+        table.clear()
+        table.update(before)
+
+
+def _typed(kind: str, translate: Translate, used: Counter[str], *, ours: bool = False) -> Translate:
+    def typed(context: Any, node: Any) -> None:
+        translate(context, node)
+        if ours:
+            used[kind] += 1
+        wanted = (node.meta or {}).get("val")
+        value = context[node.name] if node.name in context else None
+        if not isinstance(value, Var) or not isinstance(wanted, Tensor):
+            return
+        dtype = TORCH_DTYPE_TO_MIL_DTYPE.get(wanted.dtype)
+        if dtype is not None and value.dtype != dtype:
+            used[f"{kind} given its type"] += 1
+            context.add(mb.cast(x=value, dtype=types.builtin_to_string(dtype)), torch_name=node.name, override=True)
+
+    return typed

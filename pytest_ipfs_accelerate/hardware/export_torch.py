@@ -1,0 +1,181 @@
+"""A model in the parts that are exported, for hardware that reads torch's own ExportedProgram at fixed shapes.
+
+The parts are those of :mod:`.export`. They are traced when they are called, with the arguments of that call: a trace at fixed
+shapes takes 0.5 s where one with free dimensions takes 2 to 4 s and has to be traced once more for the hardware, and nothing
+has to be kept of it but what the hardware makes of it. torch can save an ExportedProgram, but not without pickle.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+from transformers.exporters.configs import DynamoConfig
+from transformers.exporters.exporter_dynamo import DynamoExporter, register_cache_pytrees_for_model
+from transformers.exporters.metadata import ExportMetadata, record_output_structure
+from transformers.exporters.utils import (
+    decompose_for_generation,
+    decompose_multimodal,
+    patch_model_outputs,
+    prepare_for_export,
+)
+
+from ..models.checkpoint import Checkpoint
+from .export import IN_PARTS, WHOLE, left_over, merges_features
+from .generate import CACHES
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TorchComponent:
+    """A module that is exported when it is called: its path in the model (empty for the whole), the names of the arguments
+    that the export takes and what they are (``metadata``), and the flags of its call, such as ``use_cache``."""
+
+    model: nn.Module
+    module: str
+    metadata: ExportMetadata
+    flags: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TorchProgram:
+    """A checkpoint in the components of one way of calling it. ``key`` is the digest of what it is made of."""
+
+    checkpoint: Checkpoint
+    components: Mapping[str, TorchComponent]
+    key: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether one graph is the whole forward, with no code of torch around it."""
+        return set(self.components) == {WHOLE}
+
+
+def torch_program(
+    checkpoint: Checkpoint, inputs: Mapping[str, Tensor], *, generates: bool, key: str = ""
+) -> TorchProgram:
+    """The components of ``checkpoint``, found by a call with a batch of two ``inputs``."""
+    model = checkpoint.model
+    parts: dict[str, tuple[nn.Module, dict[str, Any]]] = {WHOLE: (model, dict(inputs))}
+    if generates:
+        parts = _generation(model, inputs)
+    elif merges_features(model):
+        parts = _multimodal(model, inputs, {})
+    notes = (IN_PARTS,) if merges_features(model) and not model.config.is_encoder_decoder else ()
+    components = {
+        name: _component(model, module, name, copy.deepcopy(arguments)) for name, (module, arguments) in parts.items()
+    }
+    return TorchProgram(checkpoint, components, key, notes)
+
+
+def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    parts = decompose_for_generation(model, dict(inputs))
+    _, decode = parts["decode"]
+    if not any(pytree.tree_leaves(_cache(model, decode.get(name))) for name in CACHES):
+        del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
+    if model.config.is_encoder_decoder:
+        return parts | {"encoder": (model.get_encoder(), dict(inputs))}
+    return _multimodal(model, inputs, parts) if merges_features(model) else parts
+
+
+def _cache(model: nn.Module, cache: Any) -> Any:
+    register_cache_pytrees_for_model(model)  # type: ignore[arg-type]
+    return cache
+
+
+def _multimodal(
+    model: Any, inputs: Mapping[str, Tensor], parts: Mapping[str, tuple[nn.Module, dict[str, Any]]]
+) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    """``parts``, those of a forward that they lack, and what these leave over."""
+    found = {**decompose_multimodal(model, dict(inputs)), **parts}
+    paths = [_path(model, module, name) for name, (module, _) in found.items()]
+    rest = left_over(model, inputs, paths)
+    return found | {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
+
+
+def _path(model: nn.Module, part: nn.Module, name: str) -> str:
+    if name in (WHOLE, "prefill", "decode"):
+        return ""
+    paths: Iterator[str] = (path for path, module in model.named_modules() if module is part)
+    return next(paths)
+
+
+def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str, Any]) -> TorchComponent:
+    module = part if name not in ("prefill", "decode") else model
+    _, taken, flags = prepare_for_export(module, arguments)
+    described: dict[str, Any] = {
+        name: {"rank": value.dim()} if isinstance(value, Tensor) else {"container": type(value).__name__}
+        for name, value in taken.items()
+    }
+    return TorchComponent(module, _path(model, module, name), ExportMetadata(kwargs=described), flags)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """The arguments of one call of a component, flattened: its tensors in order, and ``described``, which two calls share
+    when one export serves both."""
+
+    arguments: Mapping[str, Any]
+    tensors: tuple[Tensor, ...]
+    described: str
+
+
+def flat_call(component: TorchComponent, arguments: Mapping[str, Any]) -> Call:
+    """A call of a component with ``arguments``, by name. What is not a tensor is a constant of the export."""
+    register_cache_pytrees_for_model(component.model)  # type: ignore[arg-type]
+    taken = {name: arguments[name] for name in component.metadata.kwargs if name in arguments}
+    leaves, spec = pytree.tree_flatten(taken)
+    tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+    leaves = [[str(leaf.dtype), list(leaf.shape)] if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves]
+    return Call(taken, tensors, json.dumps([pytree.treespec_dumps(spec), leaves]))
+
+
+class _Exporter(DynamoExporter):
+    """The exporter, with a program whose outputs are flat tensors; their structure is in the metadata."""
+
+    def export_program(self, model: Any, sample_inputs: Any, config: Any) -> tuple[ExportedProgram, ExportMetadata]:
+        with patch_model_outputs(model) as (_, _, traced):
+            program, metadata = super().export_program(model, sample_inputs, config=config)
+        record_output_structure(metadata, traced[-1])
+        return program, metadata
+
+
+def export_call(component: TorchComponent, call: Call) -> tuple[ExportedProgram, ExportMetadata]:
+    """A component exported for the shapes of a call.
+
+    The program takes the leaves of the call in order and gives the tensors of the output in order; what else the model
+    returns is in the metadata.
+
+    Raises:
+        Exception: whatever torch.export raises.
+    """
+    arguments = pytree.tree_map_only(
+        Tensor, lambda tensor: tensor.clone(memory_format=torch.contiguous_format), dict(call.arguments)
+    )
+    exporter = _Exporter()  # type: ignore[no-untyped-call]
+    program, metadata = exporter.export_program(component.model, {**arguments, **component.flags}, DynamoConfig())
+    return program, metadata
+
+
+def drop_constant_inputs(program: ExportedProgram) -> None:
+    """Take the inputs that are no tensors from a program: their values are part of its trace."""
+    signature = program.graph_signature
+    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    kept = []
+    for spec in signature.input_specs:
+        node = placeholders[spec.arg.name]
+        if isinstance(spec.arg, torch.export.graph_signature.ConstantArgument):
+            if node.users:
+                raise ValueError(f"the export reads its constant argument {node.name}")
+            program.graph.erase_node(node)
+        else:
+            kept.append(spec)
+    signature.input_specs[:] = kept
+    program.graph_module.recompile()
