@@ -130,7 +130,9 @@ def stack(tensors: list[Tensor], dim: int = 0) -> Any:
 
 @rule(aten.div.Tensor_mode, "one by way of floating-point numbers, which in fp16 hold no integer above 2048")
 def div(x: Tensor, y: Any, *, rounding_mode: str | None) -> Any:
-    whole = not x.is_floating_point() and not (torch.is_tensor(y) and y.is_floating_point()) and not isinstance(y, float)
+    whole = (
+        not x.is_floating_point() and not (torch.is_tensor(y) and y.is_floating_point()) and not isinstance(y, float)
+    )
     return torch.ops.aten.floor_divide(x, y) if whole and rounding_mode == "floor" else NotImplemented
 
 
@@ -225,7 +227,7 @@ def _typed(kind: str, translate: Translate, used: Counter[str], *, ours: bool = 
         if ours:
             used[kind] += 1
         wanted = (node.meta or {}).get("val")
-        value = context[node.name] if node.name in context else None
+        value = context[node.name] if node.name in context else None  # noqa: SIM401 (it has no get)
         if not isinstance(value, Var) or not isinstance(wanted, Tensor):
             return
         dtype = TORCH_DTYPE_TO_MIL_DTYPE.get(wanted.dtype)
