@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import reduce, wraps
+from functools import partial, reduce, wraps
 from statistics import NormalDist
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.exporters.utils import patch_attributes
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -333,6 +335,85 @@ def pictures_of_one_size(original: Any) -> Any:
         return (forward if uniform else original)(self, pixel_values, image_sizes, **kwargs)
 
     return chosen
+
+
+@replaces(
+    "encodec.modeling_encodec.EncodecConv1d.forward",
+    "mimi.modeling_mimi.MimiConv1d.forward",
+    "pocket_tts_audio_tokenizer.modeling_pocket_tts_audio_tokenizer.PocketTTSAudioTokenizerConv1d.forward",
+)
+def padded_in_integers(original: Any) -> Any:
+    """How much a sound is padded is computed with tensors from the buffers ``stride`` and ``kernel_size``, so that the length
+    behind it depends on data. They are what the convolution has in integers."""
+
+    def forward(self: Any, hidden_states: Tensor, padding_cache: Any = None) -> Any:
+        if padding_cache is not None:
+            return original(self, hidden_states, padding_cache)
+        stride, length = self.conv.stride[0], hidden_states.shape[-1]
+        total = (self.conv.kernel_size[0] - 1) * self.conv.dilation[0] + 1 - stride
+        # Up to whole strides.
+        extra = -(length // -stride) * stride - length
+        right = 0 if self.causal else total // 2
+        hidden_states = self.conv(self._pad1d(hidden_states, (total - right, right + extra), mode=self.pad_mode))
+        return self.norm(hidden_states) if hasattr(self, "norm") else hidden_states
+
+    return forward
+
+
+def packed_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    cu_seq_lens_q: Tensor | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Attention of (1, heads, tokens, width) in which each token sees those of its own picture, whose first tokens are
+    ``cu_seq_lens_q``."""
+    if cu_seq_lens_q is not None:
+        place = torch.arange(query.shape[2], device=query.device)
+        picture = (place[:, None] >= cu_seq_lens_q[None, 1:]).sum(-1)
+        attention_mask = (picture[:, None] == picture[None, :])[None, None]
+    arguments = {name: value for name, value in kwargs.items() if name in ("dropout", "scaling", "is_causal")}
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **arguments)
+
+
+@replaces(
+    *(
+        f"{name}.modeling_{name}.{attention}.forward"
+        for name, attention in {
+            "cosmos3_edge": "Cosmos3EdgeVisionAttention",
+            "glm5_next": "Glm5NextVisionAttention",
+            "glm_image": "GlmImageVisionAttention",
+            "hunyuan_vl": "HunYuanVLVisionAttention",
+            "qwen4_exp": "Qwen4ExpVisionAttention",
+            "radio": "RadioAttention",
+        }.items()
+    )
+)
+def pictures_kept_apart_by_a_mask(original: Any) -> Any:
+    """Pictures that are packed into one sequence are split by ``lengths.tolist()`` and attended to one by one. The exporter
+    replaces that in some classes, not in these. The branch for flash attention is one call with the lengths; it is taken,
+    with an attention that masks."""
+    module = sys.modules[original.__module__]
+    stand_ins = {
+        "is_flash_attention_requested": lambda config: True,
+        "get_max_seqlen": lambda *args, **kwargs: None,
+        "ALL_ATTENTION_FUNCTIONS": SimpleNamespace(get_interface=lambda *args: packed_attention),
+    }
+
+    @wraps(original)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with patch_attributes([(module, name, partial(_given, stand_in)) for name, stand_in in stand_ins.items()]):
+            return original(self, *args, **kwargs)
+
+    return forward
+
+
+def _given(stand_in: Any, original: Any) -> Any:
+    return stand_in
 
 
 @contextmanager
