@@ -81,9 +81,15 @@ def checkpoint_key(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def program_key(recipe: Recipe, encoded: Mapping[str, Tensor], *, generates: bool) -> str:
-    """Two checkpoints with this key export to the same program: shapes are dynamic, so only ranks count."""
-    shape = sorted((name, tensor.dim(), str(tensor.dtype)) for name, tensor in encoded.items())
+def program_key(
+    recipe: Recipe, encoded: Mapping[str, Tensor], *, generates: bool, varying: Mapping[str, tuple[int, ...]]
+) -> str:
+    """Two checkpoints with this key export to the same program: along the axes of ``varying`` it takes any size, so only the
+    sizes of the others count."""
+    shape = [
+        (name, str(tensor.dtype), [-1 if axis in varying[name] else size for axis, size in enumerate(tensor.shape)])
+        for name, tensor in sorted(encoded.items())
+    ]
     parts = (recipe.model_class, recipe.config_class, recipe.config, recipe.seed, generates, shape)
     generation = recipe.inputs.get("generation") if generates else None
     return hashlib.sha256(json.dumps([parts, generation], sort_keys=True, default=str).encode()).hexdigest()
@@ -209,11 +215,13 @@ class Bench:
         # A transformers without exporters still runs on torch.
         from .hardware.artifacts import load_program, save_program, source_key
         from .hardware.export import export_program
+        from .hardware.export_shapes import varying_axes
 
         # From a padded batch: torch.export takes a batch of one for the constant 1, and generate() drops a mask that is
         # all ones, so that the program would not read one.
         encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint
-        key = program_key(checkpoint.recipe, encoded, generates=task.generates)
+        varying = varying_axes(encoded, [form.encoded for form in forms_of(task).values()])
+        key = program_key(checkpoint.recipe, encoded, generates=task.generates, varying=varying)
         source = source_key(checkpoint, encoded, key)
         warning = ""
 
@@ -226,7 +234,7 @@ class Bench:
                 warning = f"the artifact {damaged} in {store.root} was damaged; it is made again"
             except Missing:
                 pass
-            program = export_program(checkpoint, encoded, generates=task.generates)
+            program = export_program(checkpoint, encoded, generates=task.generates, varying=varying)
             return program, save_program(store, program), False
 
         program, cid, kept = self.programs.get(key, make)

@@ -144,10 +144,17 @@ def test_padding_that_shifts_is_said_with_its_reason() -> None:
 def test_shared_work_is_keyed_by_what_it_depends_on() -> None:
     first, second = recipe("llava", "image-text-to-text"), recipe("llava", "any-to-any")
     encoded = task_on(first, "image-text-to-text").encode([task_on(first, "image-text-to-text").samples()[0]])
-    assert program_key(first, encoded, generates=True) == program_key(second, encoded, generates=True)
-    assert program_key(first, encoded, generates=True) != program_key(first, encoded, generates=False)
+    varying = dict.fromkeys(encoded, (0, 1))
+    key = program_key(first, encoded, generates=True, varying=varying)
+    assert program_key(second, encoded, generates=True, varying=varying) == key
+    assert program_key(first, encoded, generates=False, varying=varying) != key
     fewer = {name: tensor for name, tensor in encoded.items() if name != "attention_mask"}
-    assert program_key(first, encoded, generates=True) != program_key(first, fewer, generates=True)
+    assert program_key(first, fewer, generates=True, varying=varying) != key
+    longer = {**encoded, "input_ids": encoded["input_ids"].repeat(1, 2)}
+    assert program_key(first, longer, generates=True, varying=varying) == key
+    larger = {**encoded, "pixel_values": encoded["pixel_values"].repeat(1, 1, 1, 2)}
+    assert program_key(first, larger, generates=True, varying=varying) != key
+    assert program_key(first, encoded, generates=True, varying={**varying, "input_ids": (0,)}) != key
     assert checkpoint_key(recipe("bert", "fill-mask")) != checkpoint_key(recipe("bert", "pretraining"))
 
 

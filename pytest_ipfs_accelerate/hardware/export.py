@@ -30,6 +30,7 @@ from transformers.exporters.utils import (
 
 from ..models.checkpoint import Checkpoint
 from .export_patches import patched, without_loss
+from .export_shapes import Axes, only_varying, varying_axes
 from .generate import CACHES
 
 IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
@@ -66,13 +67,17 @@ class Program:
         return set(self.components) == {WHOLE}
 
 
-def export_program(checkpoint: Checkpoint, inputs: Mapping[str, Tensor], *, generates: bool) -> Program:
-    """Export ``checkpoint`` with dynamic shapes, from a batch of two ``inputs``.
+def export_program(
+    checkpoint: Checkpoint, inputs: Mapping[str, Tensor], *, generates: bool, varying: Axes | None = None
+) -> Program:
+    """Export ``checkpoint`` with dynamic shapes, from a batch of two ``inputs``, whose sizes vary along every axis or those of
+    ``varying``.
 
     Raises:
         Exception: whatever the exporter raises; the runner names the stage.
     """
-    with warnings.catch_warnings(), patched(), without_loss(checkpoint.model):
+    axes = varying if varying is not None else varying_axes(inputs, [{}])
+    with warnings.catch_warnings(), patched(), without_loss(checkpoint.model), only_varying(inputs, axes):
         # torch's own copying of a tree specification; a user's run with -W error is not about it.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated", category=FutureWarning)
         return _export_generation(checkpoint, inputs) if generates else _export_forward(checkpoint, inputs)

@@ -1,0 +1,53 @@
+"""Which axes of an exported program take any size.
+
+``transformers.exporters`` marks every axis of every input, so that torch.export works out symbolic sizes for all of them, the
+height and width of a picture among them: the windows of a sam2 took minutes, and a vit three times as long. Only the axes
+along which the forms of a task differ are marked instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.export import Dim
+from transformers.exporters import exporter_dynamo
+from transformers.exporters.utils import patch_attribute
+
+Axes = Mapping[str, tuple[int, ...]]
+"""For each input, the axes along which its size varies."""
+
+
+def varying_axes(traced: Mapping[str, Tensor], others: Sequence[Mapping[str, Tensor]]) -> Axes:
+    """The axes along which ``others`` differ from the inputs that are traced; all axes of an input that one of them lacks or
+    has in another rank."""
+    found = {}
+    for name, tensor in traced.items():
+        shapes = [other[name].shape if name in other else () for other in others]
+        every = any(len(shape) != tensor.dim() for shape in shapes)
+        found[name] = tuple(
+            axis for axis, size in enumerate(tensor.shape) if every or any(shape[axis] != size for shape in shapes)
+        )
+    return found
+
+
+@contextmanager
+def only_varying(inputs: Mapping[str, Tensor], axes: Axes) -> Iterator[None]:
+    """For a time the exporter marks only ``axes`` of an argument that is one of ``inputs``, by name and shape. What a model
+    hands to its parts besides has every axis marked, as before."""
+
+    def marked(original: Any) -> Any:
+        def shapes_of(arguments: Any) -> Any:
+            found = original(arguments)
+            if type(arguments) is dict:
+                for name, value in arguments.items():
+                    if name in axes and isinstance(value, Tensor) and value.shape == inputs[name].shape:
+                        found[name] = dict.fromkeys(axes[name], Dim.AUTO)
+            return found
+
+        return shapes_of
+
+    with patch_attribute(exporter_dynamo, "get_auto_dynamic_shapes", marked):
+        yield
