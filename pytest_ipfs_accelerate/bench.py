@@ -247,5 +247,7 @@ class Bench:
         from .hardware.export_torch import torch_program
 
         encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint
-        key = source_key(checkpoint, encoded, program_key(checkpoint.recipe, encoded, generates=task.generates))
+        # Exported anew for every combination of shapes: no axis varies within a program.
+        shared = program_key(checkpoint.recipe, encoded, generates=task.generates, varying={})
+        key = source_key(checkpoint, encoded, shared)
         return torch_program(checkpoint, encoded, generates=task.generates, key=key)

@@ -19,7 +19,13 @@ def _task(module: str, name: str, summary: str, *aliases: str) -> TaskSpec:
 
 
 def _hardware(
-    name: str, target: str, summary: str, precisions: tuple[str, ...] = ("fp32",), devices: str = ""
+    name: str,
+    target: str,
+    summary: str,
+    precisions: tuple[str, ...] = ("fp32",),
+    devices: str = "",
+    *,
+    default: bool = True,
 ) -> HardwareSpec:
     return HardwareSpec(
         name=name,
@@ -28,6 +34,7 @@ def _hardware(
         summary=summary,
         precisions=precisions,
         devices=devices,
+        default=default,
     )
 
 
@@ -66,6 +73,8 @@ HARDWARE = {
             ("fp16", "a16w8", "a8w8"),
             r"\d+",
         ),
+        _hardware("inductor", "inductor:Inductor", "torch.compile on the CPU, as generated C++", default=False),
+        _hardware("rocm", "torch_device:Rocm", "torch eager on an AMD GPU", _FLOATS, r"\d+", default=False),
     )
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -123,6 +125,22 @@ def qualcomm() -> Availability:
     if Path("/sys/devices/soc0/soc_id").exists() or platform.machine() == "ARM64":
         return Availability(available=True, device="Hexagon HTP")
     return Availability(available=True, device="Hexagon HTP simulator", implementation=Implementation.SIMULATOR)
+
+
+def inductor() -> Availability:
+    if reason := missing("torch", "transformers"):
+        return _unless(reason, "")
+    compilers = (os.environ.get("CXX", ""), "c++", "g++", "clang++", "cl")
+    found = next((path for name in compilers if name and (path := shutil.which(name))), "")
+    return _unless("" if found else "no C++ compiler: install g++ or clang++, or set CXX", f"CPU, through {found}")
+
+
+def rocm() -> Availability:
+    if reason := missing("torch", "transformers"):
+        return _unless(reason, "")
+    if "+rocm" not in (built := version("torch")):
+        return _unless(f"torch {built} is not built for ROCm", "")
+    return _unless("" if Path("/dev/kfd").exists() else "no AMD GPU: /dev/kfd is not there", "AMD GPU")
 
 
 def library_version(name: str) -> str:

@@ -136,3 +136,12 @@ class Mps(TorchHardware):
 
     def place(self) -> tuple[torch.device, str]:
         return torch.device("mps"), "Apple GPU (MPS)"
+
+
+class Rocm(Cuda):
+    """Torch eager on an AMD GPU, which torch's build for ROCm calls ``cuda``."""
+
+    def place(self) -> tuple[torch.device, str]:
+        if not torch.version.hip:
+            raise NotOnHardware(f"torch {torch.__version__} is not built for ROCm")
+        return super().place()
