@@ -16,7 +16,7 @@ from transformers import PixtralVisionConfig, PixtralVisionModel, Siglip2VisionC
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
 from pytest_ipfs_accelerate.hardware.export import outermost
-from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, without_loss
+from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, solve_unit_lower, without_loss
 
 Call = Callable[..., Any]
 Inputs = Callable[[int, int], tuple[Tensor, ...]]
@@ -230,6 +230,29 @@ def test_the_quantile_of_gemma3n_is_needed() -> None:
     original = original_of(path)
     self, rows = SimpleNamespace(activation_sparsity=0.95), torch.randn(3, 64)
     assert same(PATCHES[path](original)(self, rows), original(self, rows))
+
+
+@torch.no_grad()
+def test_a_chunk_is_solved_in_few_steps() -> None:
+    """Where the original no longer unrolls a loop over the chunk, the replacement can go."""
+    path = "qwen3_5.modeling_qwen3_5.torch_chunk_gated_delta_rule"
+    original = original_of(path)
+    given = (*(torch.randn(2, 70, 2, 8) for _ in range(3)), -torch.rand(2, 70, 2), torch.rand(2, 70, 2))
+    options = {"output_final_state": True, "use_qk_l2norm_in_kernel": True}
+
+    def rule(function: Any) -> Call:
+        return lambda *inputs: function(*inputs, **options)
+
+    replaced = rule(PATCHES[path](original))
+    assert same(replaced(*given), rule(original)(*given))
+    sizes = [
+        len(torch.export.export(Calls(call), (given,), strict=False).graph.nodes) for call in (replaced, rule(original))
+    ]
+    assert sizes[0] * 3 < sizes[1]
+    system = torch.randn(2, 64, 64) / 8
+    right = torch.randn(2, 64, 3)
+    expected = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
+    assert same(solve_unit_lower(system, right, upper=False, unitriangular=True), expected)
 
 
 def test_everything_is_put_back() -> None:
