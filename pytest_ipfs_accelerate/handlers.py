@@ -41,10 +41,7 @@ class Handler:
     def handle(self, natural: Sequence[Any], encoded: Mapping[str, Tensor]) -> HandlerResult:
         """The answer to inputs that are already encoded."""
         started = time.perf_counter()
-        # A model that draws random numbers where it infers draws the same ones each time.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.task.checkpoint.recipe.seed)
-            outputs = self.endpoint.generate(encoded) if self.task.generates else self.endpoint.forward(encoded)
+        outputs = self.compute(encoded)
         elapsed = time.perf_counter() - started
         rows = zip(self.task.rows(outputs, encoded), self.task.rows(encoded, encoded), natural, strict=True)
         return HandlerResult(
@@ -59,3 +56,10 @@ class Handler:
             elapsed=elapsed,
             evidence=self.endpoint.evidence(),
         )
+
+    def compute(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The raw outputs for inputs that are already encoded."""
+        # A model that draws random numbers where it infers draws the same ones each time.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.task.checkpoint.recipe.seed)
+            return self.endpoint.generate(encoded) if self.task.generates else self.endpoint.forward(encoded)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -24,7 +25,7 @@ import msgspec
 
 from .settings import STAGE_SECONDS
 from .specs import Job
-from .verdict import Outcome, Stage, Verdict
+from .verdict import DEPARTURE, Outcome, Stage, Verdict
 from .wire import read_frame, write_frame
 
 RUNNER = "pytest_ipfs_accelerate.runner:run_case"
@@ -76,9 +77,19 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         self._events: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._log: IO[bytes] | None = None
+        self._standing: Verdict | None = None
 
     def run(self, job: Job) -> Verdict:
-        """The verdict of one case, however it ends."""
+        """The verdict of one case, however it ends. One that stands already is not lost where the process dies over its
+        explanation."""
+        self._standing = None
+        ended = self._verdict(job)
+        if self._standing is None or ended.outcome not in (Outcome.CRASHED, Outcome.TIMED_OUT):
+            return ended
+        failed = {"text": f"explanation failed: {ended.reason}"}
+        return replace(self._standing, evidence={**self._standing.evidence, DEPARTURE: failed}, detail=ended.detail)
+
+    def _verdict(self, job: Job) -> Verdict:
         process = self._started()
         kills = oom_kills()
         stage = Stage.BUILD
@@ -91,7 +102,10 @@ class Host:
                     if resident_bytes(process.pid) > LARGEST:
                         self.close()  # the next case gets a fresh one
                     return verdict
-                stage = Stage(content)
+                if kind == "stands":
+                    self._standing = msgspec.convert(content, Verdict)
+                else:
+                    stage = Stage(content)
         except TimeoutError:
             if process.poll() is not None:
                 # It died long ago, and a child of its own held the pipe open.

@@ -31,10 +31,13 @@ def serve(target: str) -> None:
             return
         stage = Stage.BUILD
 
-        def enter(entered: Stage) -> None:
+        def enter(entered: Stage | Verdict) -> None:
             nonlocal stage
-            stage = entered
-            write_frame(answers, ("stage", entered))
+            if isinstance(entered, Verdict):
+                write_frame(answers, ("stands", entered))
+            else:
+                stage = entered
+                write_frame(answers, ("stage", entered))
 
         try:
             module, _, name = target.partition(":")

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 
 from .bench import Bench, Fault, Form, Reference, forms_of
+from .explain import explanation
 from .handlers import Handler
 from .hardware.base import Endpoint, Hardware, NotOnHardware
+from .hardware.torch_device import Cpu
 from .models.checkpoint import Checkpoint, build_checkpoint
 from .parity import (
     Tolerance,
@@ -33,9 +35,10 @@ from .store import Store, cid_of
 from .tasks.base import Task
 from .tasks.tensors import TensorsOnly
 from .ties import compare_tied_rows, excused
-from .verdict import Comparison, Implementation, Outcome, Stage, Verdict
+from .verdict import DEPARTURE, Comparison, Implementation, Outcome, Stage, Verdict
 
-Enter = Callable[[Stage], None]
+Enter = Callable[[Stage | Verdict], None]
+"""Is told of each stage as it begins, and of a verdict that stands whatever becomes of the process that explains it."""
 
 PROPOSED = "pytest_ipfs_accelerate.proposals.trial:run_proposed"
 """Runs a case whose row is proposed on the spot; by name, since proposing a row runs cases."""
@@ -100,7 +103,7 @@ def _store(root: str, limit: int) -> Store:
 
 
 def run_case(job: Job, enter: Enter) -> Verdict:
-    """Run one case and say how it ended. ``enter`` is told of each stage as it begins.
+    """Run one case and say how it ended. ``enter`` is told of each stage as it begins, and of a verdict before it is explained.
 
     Every exception becomes a verdict at the stage that it left: this is the boundary between a case and the run.
     """
@@ -272,13 +275,14 @@ class CaseRun:
         with self.staged(Stage.PARITY):
             tolerance = tolerance_of(self.job.case.hardware, results["unpadded"].precision)
             reference = self._own_reference(task, forms, reference, results)
-            found = [
-                comparison
+            by_form = {
+                name: against_reference(name, task, form, reference.results[name], results[name], tolerance)
                 for name, form in forms.items()
                 if name != "batch"
-                for comparison in against_reference(name, task, form, reference.results[name], results[name], tolerance)
-            ]
-            self._keep(found, "departs from the reference")
+            }
+            departing = next((name for name, held in by_form.items() if not all(each.ok for each in held)), "unpadded")
+            with self._explained(task, self.endpoint, departing, forms[departing], tolerance):
+                self._keep([each for held in by_form.values() for each in held], "departs from the reference")
             self._keep_twins(task, forms["unpadded"], results["unpadded"], tolerance)
         with self.staged(Stage.BATCH):
             form, result = forms["batch"], results["batch"]
@@ -290,7 +294,8 @@ class CaseRun:
             alone = [{name: row[name] for name in row if name in both} for row, both in pairs]
             together = [{name: both[name] for name in both if name in row} for row, both in pairs]
             found += compare_tied_rows(alone, together, tolerance, "alone, in a batch of two")
-            self._keep(found, "of a batch of two departs from the reference, or from each input alone")
+            with self._explained(task, self.endpoint, "batch", form, tolerance):
+                self._keep(found, "of a batch of two departs from the reference, or from each input alone")
 
     def _own_reference(
         self, task: Task, forms: Mapping[str, Form], reference: Reference, results: Mapping[str, HandlerResult]
@@ -323,7 +328,26 @@ class CaseRun:
             other = Handler(self.job.case, task, twin).handle(form.natural, form.encoded)
             rows = [task.rows(outputs, form.encoded) for outputs in (result.outputs, other.outputs)]
             found = compare_tied_rows(rows[0], rows[1], tolerance, f"{name}, unpadded")
-            self._keep(found, f"departs with {name}")
+            with self._explained(task, twin, "unpadded", form, tolerance):
+                self._keep(found, f"departs with {name}")
+
+    @contextmanager
+    def _explained(
+        self, task: Task, endpoint: Endpoint | None, name: str, form: Form, tolerance: Tolerance
+    ) -> Iterator[None]:
+        """Where a check fails, find out where the endpoint first departs on this form, if that was asked for."""
+        try:
+            yield
+        except Fault as fault:
+            if self.job.explain and endpoint is not None:
+                self.enter(self.verdict(Outcome.FAILED, str(fault), exception="Fault"))
+                self.evidence[DEPARTURE] = {"form": name} | explanation(
+                    endpoint,
+                    Cpu().lower(task.checkpoint, None),
+                    lambda each: Handler(self.job.case, task, each).compute(form.encoded),
+                    tolerance,
+                )
+            raise
 
     def _keep(self, comparisons: Sequence[Comparison], words: str) -> None:
         """Put comparisons on record.

@@ -14,6 +14,9 @@ from typing import Any
 SCHEMA_VERSION = 1
 """Version of the JSON form of a verdict. It changes when a reader of the old form would misread the new one."""
 
+DEPARTURE = "first departure"
+"""Where the evidence of a verdict holds what ``--ipfs-explain`` found."""
+
 
 class Stage(StrEnum):
     """How far a case got. The order of the members is the order in which a case runs through them."""

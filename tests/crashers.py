@@ -10,12 +10,13 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 from pytest_ipfs_accelerate.specs import Job
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
 
-Enter = Callable[[Stage], None]
+Enter = Callable[[Stage | Verdict], None]
 
 
 def passes(job: Job, enter: Enter) -> Verdict:
@@ -48,6 +49,23 @@ def segfaults(job: Job, enter: Enter) -> Verdict:
 def is_killed(job: Job, enter: Enter) -> Verdict:
     enter(Stage.EXPORT)
     os.kill(os.getpid(), signal.SIGKILL)
+    return passes(job, enter)
+
+
+def dies_explaining(job: Job, enter: Enter) -> Verdict:
+    verdict = replace(passes(job, enter), outcome=Outcome.FAILED, stage=Stage.PARITY, reason="1 of 1 comparisons")
+    enter(verdict)
+    return segfaults(job, lambda stage: None)
+
+
+def hangs_explaining(job: Job, enter: Enter) -> Verdict:
+    enter(Stage.PARITY)
+    enter(
+        replace(
+            passes(job, lambda stage: None), outcome=Outcome.FAILED, stage=Stage.PARITY, reason="1 of 1 comparisons"
+        )
+    )
+    time.sleep(600)
     return passes(job, enter)
 
 

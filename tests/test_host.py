@@ -15,8 +15,8 @@ from cases import job
 
 from pytest_ipfs_accelerate import host as hosts
 from pytest_ipfs_accelerate.host import Host, InProcess, describe_exit
-from pytest_ipfs_accelerate.settings import share_of_cores
-from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
+from pytest_ipfs_accelerate.settings import STAGE_SECONDS, share_of_cores
+from pytest_ipfs_accelerate.verdict import DEPARTURE, Outcome, Stage, Verdict
 
 JOB = job("bert", "fill-mask", "cpu")
 
@@ -59,6 +59,20 @@ def test_a_host_that_has_grown_large_is_replaced_between_cases(host: Host, monke
     assert first.evidence["pid"] != second.evidence["pid"]
     assert hosts.resident_bytes(os.getpid()) > 10_000_000
     assert hosts.resident_bytes(2**30) == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [("dies_explaining", "SIGSEGV"), ("hangs_explaining", "in stage parity: no answer within 1 s")]
+)
+def test_a_verdict_outlives_its_explanation(host: Host, target: str, why: str) -> None:
+    host.timeouts = {**STAGE_SECONDS, Stage.PARITY: 1}
+    verdict = run(host, target)
+    assert (verdict.outcome, verdict.stage, verdict.reason) == (Outcome.FAILED, Stage.PARITY, "1 of 1 comparisons")
+    assert verdict.evidence["recipe"] == "BertForMaskedLM"
+    explained = verdict.evidence[DEPARTURE]["text"]
+    assert explained.startswith("explanation failed: ")
+    assert why in explained
+    assert host.run(JOB).evidence.keys() == verdict.evidence.keys() - {DEPARTURE}, "the next case has none of it"
 
 
 def test_a_segmentation_fault_names_the_signal_and_the_stage(host: Host) -> None:

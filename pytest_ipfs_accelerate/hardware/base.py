@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from ..verdict import Implementation
 
 if TYPE_CHECKING:
     from .export import Program
+    from .intermediate import Call
 
 Tensors = dict[str, Tensor]
 
@@ -44,6 +45,17 @@ class Endpoint(ABC):
         """What this one is held against in place of fp32 on the CPU: a quantised program loses on purpose, so that it is held
         against another runtime on the same program. ``None`` where fp32 is the measure."""
         return None
+
+    def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
+        """The calls of the parts of the model that ``run`` makes of this endpoint, in their order, with what they hold between
+        their inputs and outputs: what ``--ipfs-explain`` looks through. ``reference`` is the torch endpoint on the CPU.
+
+        Raises:
+            NotImplementedError: this hardware lets nobody look inside.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} lets nobody look at what lies between its inputs and its outputs"
+        )
 
     @abstractmethod
     def evidence(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
@@ -13,6 +14,8 @@ from transformers.exporters.utils import precompute_export_inputs
 from .base import Endpoint, NotOnHardware, Tensors
 from .export import WHOLE, Program
 from .generate import Driver, left_to_torch
+from .intermediate import Call
+from .operators import EVALUATOR, PLAIN, GraphCall, recorded
 from .outputs import flat_outputs
 from .placement import fallback
 
@@ -26,6 +29,8 @@ class ExportedEndpoint(Endpoint):
 
     settled: ClassVar[bool] = True
     """Whether opening a component settles on which device each of its nodes runs."""
+    witnesses: ClassVar[tuple[str, ...]] = (PLAIN, EVALUATOR)
+    """Who says what a graph gives, where this runtime is under suspicion: others than itself, the most trusted first."""
 
     def __init__(self, program: Program | TorchProgram, *, allow_fallback: bool = False) -> None:
         self.program: Any = program
@@ -61,6 +66,16 @@ class ExportedEndpoint(Endpoint):
     def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:
         assert self.driver is not None, "a generation is exported in stages"
         return self.driver.generate(inputs)
+
+    def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
+        with recorded(self.runners) as calls:
+            run(self)
+        numbers: Counter[str] = Counter()
+        for name, arguments, found in calls:
+            numbers[name] += 1
+            component = self.program.components[name]
+            module = reference.model.get_submodule(component.module)
+            yield GraphCall(self.open, name, numbers[name], component, module, arguments, found, self.witnesses)
 
     def evidence(self) -> dict[str, Any]:
         calls = dict(self.driver.calls) if self.driver is not None else {WHOLE: self.calls}

@@ -15,6 +15,7 @@ from ..models.checkpoint import Checkpoint
 from .base import Endpoint, Hardware, NotOnHardware
 from .export import Component, Program
 from .exported import ExportedEndpoint
+from .operators import EVALUATOR, PLAIN
 from .placement import placed
 
 SUFFIX = "ExecutionProvider"
@@ -32,6 +33,7 @@ class OnnxRuntimeEndpoint(ExportedEndpoint):
     and the index of its device behind a colon where it has several: ``CPU``, ``CUDA:1``."""
 
     precision = "fp32"
+    witnesses = (EVALUATOR, PLAIN)
 
     def __init__(
         self,

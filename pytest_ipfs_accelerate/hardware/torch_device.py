@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from ..models.checkpoint import Checkpoint
 from ..words import plural
 from .base import Endpoint, Hardware, NotOnHardware, Tensors
+from .intermediate import Call, hooked, layer_calls
 from .outputs import flat_outputs, generated, leaf_tensors
 from .probes import nvidia_driver
 
@@ -70,6 +71,13 @@ class TorchEndpoint(Endpoint):
             torch.cuda.synchronize(self.torch_device)
         self._places.update(tensor.device.type for _, tensor in leaf_tensors(outputs))
         return outputs
+
+    def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
+        with hooked(self.model) as here:
+            run(self)
+        with hooked(reference.model) as there:
+            run(reference)
+        yield from layer_calls(here, there)
 
     def evidence(self) -> dict[str, Any]:
         parameters = {parameter.device.type for parameter in self.model.parameters()}

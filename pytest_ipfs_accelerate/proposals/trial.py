@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
 from ..builtin import HARDWARE, TASKS
 from ..matrix import Case
-from ..runner import run_case, versions
+from ..runner import Enter, run_case, versions
 from ..specs import Job, Recipe
 from ..verdict import Outcome, Stage, Verdict
 from .exceptions import exception_of
 from .heads import Head, heads
 from .propose import CUTS, candidates
 from .shrink import Cut
-
-Enter = Callable[[Stage], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..verdict import Comparison, Verdict
+from collections.abc import Iterator
+
+from ..verdict import DEPARTURE, Comparison, Stage, Verdict
 
 SHOWN = 6
 """Failing comparisons that are printed; the rest is counted and in the JSON file."""
@@ -16,6 +18,7 @@ def failure_text(verdict: Verdict, *, full: bool) -> str:
     reason = verdict.reason.partition("; first: ")[0] if failing else verdict.reason
     lines += [f"    {line}" for line in reason.splitlines()]
     lines += _comparisons(failing)
+    lines += _departure(verdict)
     where = ", ".join(part for part in (verdict.device, verdict.precision, verdict.implementation or "") if part)
     if where:
         lines += ["", f"    ran on:    {where}"]
@@ -23,9 +26,19 @@ def failure_text(verdict: Verdict, *, full: bool) -> str:
         lines.append("    versions:  " + ", ".join(f"{name} {number}" for name, number in verdict.versions.items()))
     if verdict.reproduce:
         lines.append(f"    again:     {verdict.reproduce}")
+        if failing and verdict.stage in (Stage.PARITY, Stage.BATCH) and DEPARTURE not in verdict.evidence:
+            lines.append("               --ipfs-explain names the first operator that departs")
     if verdict.detail:
         lines += ["", verdict.detail.rstrip()] if full else ["    more:      -vv shows the traceback or output"]
     return "\n".join(lines)
+
+
+def _departure(verdict: Verdict) -> Iterator[str]:
+    """What ``--ipfs-explain`` found, and who said what is right."""
+    if found := verdict.evidence.get(DEPARTURE):
+        yield from ("", f"    departs:   {found['text']}")
+        if "judged by" in found:
+            yield f"               judged by {found['judged by']}, on the input {found['form']}"
 
 
 def _comparisons(failing: list[Comparison]) -> list[str]:
