@@ -6,34 +6,24 @@ side of a vision-language model for generation, and the parts of a multimodal fo
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
 from transformers.exporters.base import ExportedComponent
 from transformers.exporters.configs import OnnxConfig
 from transformers.exporters.exporter_onnx import OnnxExporter
 from transformers.exporters.metadata import ExportMetadata
-from transformers.exporters.utils import (
-    _capture_forward,
-    _find_multimodal_submodules,
-    decompose_multimodal,
-    is_multimodal,
-)
 
 from ..models.checkpoint import Checkpoint
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .generate import CACHES
-
-IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
+from .parts import IN_PARTS, find_parts, left_over, merges_features, multimodal_parts, path_of
 
 WHOLE = "model"
 """Name of the one component of a program that is a single graph."""
@@ -87,7 +77,7 @@ def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Pro
     model = checkpoint.model
     if not merges_features(model):
         return Program(checkpoint, {WHOLE: _export(model, inputs, "")}, inputs)
-    parts = _multimodal_parts(model, inputs)
+    parts = multimodal_parts(model, inputs)
     components = {name: _export(*part) for name, part in parts.items()}
     for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
         components[path] = _export(model.get_submodule(path), arguments, path)
@@ -103,16 +93,16 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
         start = model.config.decoder_start_token_id
         arguments["decoder_input_ids"] = torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))
     exported = _exporter().export_for_generation(model, arguments, _config())
-    parts = _find_parts(model, exported.components)
+    parts = find_parts(model, exported.components)
     if not _reads_a_cache(exported.components["decode"]):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
     components = {name: _component(exported.components[name], path) for name, path in parts.items()}
     if model.config.is_encoder_decoder:
         encoder = model.get_encoder()
-        components["encoder"] = _export(encoder, inputs, _path(model, encoder))
+        components["encoder"] = _export(encoder, inputs, path_of(model, encoder))
     elif merges_features(model):
         notes = (IN_PARTS,)
-        for name, part in _multimodal_parts(model, inputs).items():
+        for name, part in multimodal_parts(model, inputs).items():
             if name not in components:
                 components[name] = _export(*part)
         for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
@@ -120,79 +110,9 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     return Program(checkpoint, components, inputs, generates=True, notes=notes)
 
 
-def merges_features(model: PreTrainedModel) -> bool:
-    """Whether a model puts the features of a picture or sound among the embeddings of its text, at a token of their own. How
-    many there are depends on the input, so that such a forward is exported in parts; a contrastive model, with two towers
-    side by side, is one graph."""
-    tokens = ("image_token_id", "audio_token_id", "video_token_id")
-    merging = (part for part in model.modules() if isinstance(part, PreTrainedModel) and is_multimodal(part))
-    return any(getattr(part.config, token, None) is not None for part in merging for token in tokens)
-
-
-def outermost(paths: Mapping[str, str]) -> dict[str, str]:
-    """Of the paths of parts those that lie in no other one, each once: ``decompose_multimodal`` names the encoder of t5gemma2
-    for pictures and again for sound, and idefics' tower for pictures beside the language model that holds it."""
-    kept: dict[str, str] = {}
-    for name, path in sorted(paths.items(), key=lambda item: len(item[1])):
-        if not _touches(path, kept.values(), below=False):
-            kept[name] = path
-    return {name: path for name, path in paths.items() if name in kept}
-
-
-def _multimodal_parts(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, Any, str]]:
-    """For each part of a multimodal forward its module, the arguments of its call and its path."""
-    parts = decompose_multimodal(model, dict(inputs))
-    paths = outermost({name: _path(model, part) for name, (part, _) in parts.items()})
-    return {name: (*parts[name], path) for name, path in paths.items()}
-
-
 def _reads_a_cache(exported: ExportedComponent) -> bool:
     names = [str(value.name) for value in exported.program.graph.inputs]
     return any(argument in name for name in names for argument in CACHES)
-
-
-def left_over(model: nn.Module, inputs: Mapping[str, Any], taken: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The modules that the known parts of a multimodal model leave to torch though they multiply by a matrix, such as the head
-    of a classifier: the largest that hold none of these parts and look no token up, by path, with the arguments of their
-    call."""
-    found = {
-        path: module
-        for path, module in model.named_modules()
-        if path and _multiplies(module) and not _touches(path, taken) and not _looks_up(module)
-    }
-    largest = {
-        path: module for path, module in found.items() if not _touches(path.rpartition(".")[0], found, below=False)
-    }
-    with ExitStack() as stack, torch.no_grad():
-        calls = {path: stack.enter_context(_capture_forward(module)) for path, module in largest.items()}
-        model(**copy.deepcopy(dict(inputs)))
-    return {path: arguments[-1] for path, arguments in calls.items() if arguments}
-
-
-def _multiplies(module: nn.Module) -> bool:
-    return any(parameter.dim() > 1 for parameter in module.parameters())
-
-
-def _looks_up(module: nn.Module) -> bool:
-    return any(isinstance(part, nn.Embedding) for part in module.modules())
-
-
-def _touches(path: str, others: Iterable[str], *, below: bool = True) -> bool:
-    """Whether ``path`` is one of the others or lies inside one; with ``below`` also whether one lies inside it."""
-    inside = any(path == other or path.startswith(f"{other}.") for other in others)
-    return inside or (below and any(other.startswith(f"{path}.") for other in others))
-
-
-def _find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
-    """For each component of a generation, the path of the module that it replaces."""
-    modules = _find_multimodal_submodules(model)
-    stages = {name: "" for name in components if name in ("prefill", "decode")}
-    return stages | outermost({name: _path(model, modules[name]) for name in components if name not in stages})
-
-
-def _path(model: nn.Module, part: nn.Module) -> str:
-    paths: Iterator[str] = (path for path, module in model.named_modules() if module is part)
-    return next(paths)
 
 
 def _batch(inputs: Mapping[str, Tensor]) -> int:

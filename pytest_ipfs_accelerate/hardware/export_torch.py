@@ -28,8 +28,9 @@ from transformers.exporters.utils import (
 )
 
 from ..models.checkpoint import Checkpoint
-from .export import IN_PARTS, WHOLE, left_over, merges_features
+from .export import WHOLE
 from .generate import CACHES
+from .parts import IN_PARTS, left_over, merges_features
 
 
 @dataclass(frozen=True, slots=True, eq=False)

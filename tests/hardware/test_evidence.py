@@ -19,8 +19,6 @@ from pytest_ipfs_accelerate.hardware.base import Endpoint, NotOnHardware
 from pytest_ipfs_accelerate.hardware.export import (
     Program,
     export_program,
-    left_over,
-    merges_features,
     restore_initializers,
 )
 from pytest_ipfs_accelerate.hardware.generate import (
@@ -33,6 +31,7 @@ from pytest_ipfs_accelerate.hardware.generate import (
 )
 from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
+from pytest_ipfs_accelerate.hardware.parts import left_over, merges_features
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu, Cuda, TorchEndpoint
 from pytest_ipfs_accelerate.tasks.base import Task
 

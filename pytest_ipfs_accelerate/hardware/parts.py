@@ -1,0 +1,93 @@
+"""The parts of a multimodal model that are exported one by one, for every hardware that runs an exported program.
+
+``decompose_multimodal`` of ``transformers.exporters`` names those that it knows; this room adds what it lacks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.exporters.utils import (
+    _capture_forward,
+    _find_multimodal_submodules,
+    decompose_multimodal,
+    is_multimodal,
+)
+
+IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
+
+
+def merges_features(model: PreTrainedModel) -> bool:
+    """Whether a model puts the features of a picture or sound among the embeddings of its text, at a token of their own. How
+    many there are depends on the input, so that such a forward is exported in parts; a contrastive model, with two towers
+    side by side, is one graph."""
+    tokens = ("image_token_id", "audio_token_id", "video_token_id")
+    merging = (part for part in model.modules() if isinstance(part, PreTrainedModel) and is_multimodal(part))
+    return any(getattr(part.config, token, None) is not None for part in merging for token in tokens)
+
+
+def outermost(paths: Mapping[str, str]) -> dict[str, str]:
+    """Of the paths of parts those that lie in no other one, each once: ``decompose_multimodal`` names the encoder of t5gemma2
+    for pictures and again for sound, and idefics' tower for pictures beside the language model that holds it."""
+    kept: dict[str, str] = {}
+    for name, path in sorted(paths.items(), key=lambda item: len(item[1])):
+        if not _touches(path, kept.values(), below=False):
+            kept[name] = path
+    return {name: path for name, path in paths.items() if name in kept}
+
+
+def multimodal_parts(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, Any, str]]:
+    """For each part of a multimodal forward its module, the arguments of its call and its path."""
+    parts = decompose_multimodal(model, dict(inputs))
+    paths = outermost({name: path_of(model, part) for name, (part, _) in parts.items()})
+    return {name: (*parts[name], path) for name, path in paths.items()}
+
+
+def left_over(model: nn.Module, inputs: Mapping[str, Any], taken: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The modules that the known parts of a multimodal model leave to torch though they multiply by a matrix, such as the head
+    of a classifier: the largest that hold none of these parts and look no token up, by path, with the arguments of their
+    call."""
+    found = {
+        path: module
+        for path, module in model.named_modules()
+        if path and _multiplies(module) and not _touches(path, taken) and not _looks_up(module)
+    }
+    largest = {
+        path: module for path, module in found.items() if not _touches(path.rpartition(".")[0], found, below=False)
+    }
+    with ExitStack() as stack, torch.no_grad():
+        calls = {path: stack.enter_context(_capture_forward(module)) for path, module in largest.items()}
+        model(**copy.deepcopy(dict(inputs)))
+    return {path: arguments[-1] for path, arguments in calls.items() if arguments}
+
+
+def _multiplies(module: nn.Module) -> bool:
+    return any(parameter.dim() > 1 for parameter in module.parameters())
+
+
+def _looks_up(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.Embedding) for part in module.modules())
+
+
+def _touches(path: str, others: Iterable[str], *, below: bool = True) -> bool:
+    """Whether ``path`` is one of the others or lies inside one; with ``below`` also whether one lies inside it."""
+    inside = any(path == other or path.startswith(f"{other}.") for other in others)
+    return inside or (below and any(other.startswith(f"{path}.") for other in others))
+
+
+def find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
+    """For each component of a generation, the path of the module that it replaces."""
+    modules = _find_multimodal_submodules(model)
+    stages = {name: "" for name in components if name in ("prefill", "decode")}
+    return stages | outermost({name: path_of(model, modules[name]) for name in components if name not in stages})
+
+
+def path_of(model: nn.Module, part: nn.Module) -> str:
+    paths: Iterator[str] = (path for path, module in model.named_modules() if module is part)
+    return next(paths)
