@@ -20,7 +20,14 @@ from .export import Component, Program
 EXPORTERS = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir")
 """Libraries on which it depends what an export gives."""
 
-CODE = ("export.py", "export_patches.py", "export_shapes.py", "parts.py", "artifacts.py")
+CODE = (
+    "export.py",
+    "export_patches.py",
+    "export_resize.py",
+    "export_shapes.py",
+    "parts.py",
+    "artifacts.py",
+)
 """Files of this room on which it depends, too."""
 
 

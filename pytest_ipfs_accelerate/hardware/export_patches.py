@@ -24,6 +24,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .export_resize import resized_by_weights
+
 Factory = Callable[[Any], Any]
 
 PATCHES: dict[str, Factory] = {}
@@ -44,7 +46,7 @@ def replaces(*paths: str) -> Callable[[Factory], Factory]:
 def patched() -> Iterator[None]:
     """Every replacement of a module that is loaded, for a time. Not by the exporter's own table: it replaces nothing of the
     class whose forward it has wrapped before."""
-    found = []
+    found: list[tuple[Any, str, Factory]] = [(F, "interpolate", resized_by_weights)]
     for path, factory in PATCHES.items():
         module, _, name = path.partition(".modeling_")
         name, *rest = name.split(".")

@@ -1,0 +1,74 @@
+"""An antialiased resize in weights is torch's own; it is needed as long as OpenVINO antialiases otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper
+
+from pytest_ipfs_accelerate.hardware.export_patches import patched
+from pytest_ipfs_accelerate.hardware.export_resize import FILTERS, resized_by_weights
+
+SIZES = [(3, 4), (7, 9), (12, 20), (1, 1)]
+
+
+@pytest.mark.parametrize("mode", FILTERS)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_weights_are_those_of_torch(mode: str, size: tuple[int, int]) -> None:
+    image = torch.randn(2, 3, 7, 9)
+    mine = resized_by_weights(F.interpolate)(image, size, mode=mode, antialias=True)
+    assert torch.allclose(mine, F.interpolate(image, size, mode=mode, antialias=True), atol=1e-5)
+    if size == (3, 4):
+        assert not torch.allclose(mine, F.interpolate(image, size, mode=mode), atol=1e-2)
+
+
+def test_what_is_not_antialiased_goes_the_old_way() -> None:
+    calls: list[Any] = []
+    interpolate = resized_by_weights(lambda *args, **kwargs: calls.append(kwargs))
+    interpolate(torch.zeros(1, 1, 2, 2), size=(3, 3), mode="bicubic")
+    interpolate(torch.zeros(1, 1, 2, 2), scale_factor=2.0, mode="bicubic", antialias=True)
+    interpolate(torch.zeros(1, 2, 2), size=3, mode="nearest")
+    assert len(calls) == 3
+
+
+def test_it_is_replaced_for_the_time_of_a_trace() -> None:
+    original = F.interpolate
+    with patched():
+        assert F.interpolate is not original
+    assert F.interpolate is original
+
+
+class Resize(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(torch.ones(1, 1, 3, 3), size=image.shape[-2:], mode="bicubic", antialias=True)
+
+
+def test_a_trace_keeps_the_size_free() -> None:
+    with patched():
+        program = torch.export.export(
+            Resize(), (torch.zeros(1, 1, 4, 5),), dynamic_shapes=({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
+        )
+    other = torch.zeros(1, 1, 6, 8)
+    assert torch.allclose(program.module()(other), Resize()(other), atol=1e-6)
+
+
+def test_the_antialias_of_openvino_is_another() -> None:
+    """Fails when OpenVINO antialiases as ONNX Runtime does: then nothing has to be replaced for it."""
+    node = helper.make_node(
+        "Resize", ["x", "", "", "s"], ["y"], mode="cubic", antialias=1, cubic_coeff_a=-0.5, exclude_outside=1
+    )
+    image, shape = np.random.default_rng(0).normal(size=(1, 1, 7, 7)).astype("float32"), [1, 1, None, None]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    size = helper.make_tensor("s", TensorProto.INT64, [4], [1, 1, 3, 3])
+    graph = helper.make_graph([node], "resize", values[:1], values[1:], [size])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9).SerializeToString()
+    (right,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": image})
+    core = openvino.Core()
+    found = core.compile_model(core.read_model(model), "CPU")([image])[0]
+    assert np.abs(found - right).max() > 0.1
