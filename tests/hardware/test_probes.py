@@ -78,11 +78,39 @@ def test_an_apple_gpu_is_on_a_mac_of_apples_own(installed: set[str], monkeypatch
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    assert probes.apple().reason == "no Apple GPU: this is Linux on x86_64"
+    where = "no Apple GPU: this is Linux on x86_64; for a conversion to Core ML coremltools is not installed"
+    assert probes.apple().reason == f"{where}: pip install 'pytest-ipfs-accelerate[apple]'"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not probes.apple().available
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert probes.apple().available
+    assert probes.apple().implementation is Implementation.REAL
+
+
+def test_a_conversion_says_that_core_ml_did_not_run(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.add("coremltools")
+    monkeypatch.setattr(sys, "platform", "linux")
+    found = probes.apple()
+    assert found.available
+    assert found.implementation is Implementation.CONVERTED
+    assert "Core ML itself did not run" in found.device
+
+
+def test_inductor_needs_a_compiler(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(probes.shutil, "which", lambda name: None)
+    assert probes.inductor().reason == "no C++ compiler: install g++ or clang++, or set CXX"
+    monkeypatch.setattr(probes.shutil, "which", lambda name: f"/bin/{name}" if name == "clang++" else None)
+    assert probes.inductor().device == "CPU, through /bin/clang++"
+
+
+def test_rocm_needs_its_build_and_a_gpu(installed: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    assert probes.rocm().reason == "torch 2.13.0 is not built for ROCm"
+    monkeypatch.setattr(probes, "version", lambda name: "2.13.0+rocm7")
+    monkeypatch.setattr(probes, "Path", lambda name: tmp_path / "kfd")
+    assert probes.rocm().reason == "no AMD GPU: /dev/kfd is not there"
+    (tmp_path / "kfd").touch()
+    assert probes.rocm().available
 
 
 def test_a_torch_without_cuda(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
