@@ -112,7 +112,7 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
 
 def _reads_a_cache(exported: ExportedComponent) -> bool:
     names = [str(value.name) for value in exported.program.graph.inputs]
-    return any(argument in name for name in names for argument in CACHES)
+    return any(name.removeprefix("input.").partition(".")[0] in CACHES for name in names)
 
 
 def _batch(inputs: Mapping[str, Tensor]) -> int:

@@ -29,7 +29,7 @@ from .outputs import generated
 Forward = Callable[..., Any]
 
 
-CACHES = ("past_key_values", "cache_params")
+CACHES = ("past_key_values", "cache_params", "state")
 """Arguments that hold what a step of a generation keeps for the next."""
 
 
@@ -50,7 +50,9 @@ def cache_length(arguments: Mapping[str, Any]) -> int:
 def in_decode(arguments: Mapping[str, Any]) -> bool:
     """Whether the cache among the arguments of a forward holds anything: positions, or the state of a linear attention."""
     states = (getattr(layer, "has_previous_state", {}) for layer in _cache_layers(arguments))
-    return cache_length(arguments) > 0 or any(any(state.values()) for state in states)
+    # rwkv's is a list of tensors, which there is from the second step on.
+    listed = isinstance(arguments.get("state"), list)
+    return listed or cache_length(arguments) > 0 or any(any(state.values()) for state in states)
 
 
 class Driver:
