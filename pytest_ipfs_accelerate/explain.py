@@ -57,13 +57,13 @@ def error_of(expected: Tensor, actual: Tensor, tolerance: Tolerance) -> Error:
 
 
 def explanation(
-    endpoint: Endpoint, reference: Endpoint, run: Callable[[Endpoint], object], tolerance: Tolerance
+    endpoint: Endpoint, reference: Callable[[], Endpoint], run: Callable[[Endpoint], object], tolerance: Tolerance
 ) -> dict[str, Any]:
     """:func:`first_departure`, with the seconds that it took; or in words why there is none. Never raises: the case has its
     verdict already, and no failure of its explanation is to take that one's place."""
     started = time.perf_counter()
     try:
-        found = first_departure(endpoint, reference, run, tolerance)
+        found = first_departure(endpoint, reference(), run, tolerance)
     except Exception as error:
         found = {"text": f"explanation failed: {type(error).__name__}: {_first_line(error)}"}
     return found | {"seconds": round(time.perf_counter() - started, 4)}

@@ -343,7 +343,7 @@ class CaseRun:
                 self.enter(self.verdict(Outcome.FAILED, str(fault), exception="Fault"))
                 self.evidence[DEPARTURE] = {"form": name} | explanation(
                     endpoint,
-                    Cpu().lower(task.checkpoint, None),
+                    lambda: endpoint.own_reference() or Cpu().lower(task.checkpoint, None),
                     lambda each: Handler(self.job.case, task, each).compute(form.encoded),
                     tolerance,
                 )

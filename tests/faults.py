@@ -9,7 +9,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from pytest_ipfs_accelerate.hardware.export import Component, Program
+from pytest_ipfs_accelerate.hardware.export import Component
 from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime, OnnxRuntimeEndpoint
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu
@@ -22,13 +22,13 @@ def nth(graph: onnx.GraphProto, operator: str, number: int) -> onnx.NodeProto:
     return [node for node in graph.node if node.op_type == operator][number]
 
 
-def scaled(component: Component, operator: str, number: int) -> Component:
-    """What one node of a type gives is one per cent too large."""
+def scaled(component: Component, operator: str, number: int, factor: float = 1.01) -> Component:
+    """What one node of a type gives is too large by a factor."""
     model = onnx.load_from_string(component.onnx)
     node = nth(model.graph, operator, number)
     index, name = list(model.graph.node).index(node), node.output[0]
     node.output[0] = f"{name}/right"
-    model.graph.initializer.append(numpy_helper.from_array(torch.tensor(1.01).numpy(), f"{name}/factor"))
+    model.graph.initializer.append(numpy_helper.from_array(torch.tensor(factor).numpy(), f"{name}/factor"))
     model.graph.node.insert(index + 1, helper.make_node("Mul", [f"{name}/right", f"{name}/factor"], [name]))
     return replace(component, onnx=model.SerializeToString())
 
@@ -44,10 +44,12 @@ def swapped(component: Component) -> Component:
 
 
 class ScaledNorm:
-    """The output of the second normalisation is one per cent too large."""
+    """The output of the second normalisation is too large, by one per cent where every number counts."""
+
+    factor = 1.01
 
     def open(self, name: str, component: Component) -> Any:
-        return super().open(name, scaled(component, "LayerNormalization", 1))  # type: ignore[misc]
+        return super().open(name, scaled(component, "LayerNormalization", 1, self.factor))  # type: ignore[misc]
 
 
 class SwappedConstant:
@@ -107,12 +109,28 @@ for _fault in (ScaledNorm, SwappedConstant, BadFusion, ScaledDecode, Unreadable,
     globals()[f"{_fault.__name__}OpenVino"] = _with(_fault, OpenVino, OpenVinoEndpoint)
 
 
+def __getattr__(name: str) -> type:
+    """``ScaledNormQualcomm``, made where it is asked for: onnxruntime-qnn is an extra."""
+    if name != "ScaledNormQualcomm":
+        raise AttributeError(name)
+    from pytest_ipfs_accelerate.hardware.qualcomm import Qualcomm, QualcommEndpoint
+
+    class Faulty(ScaledNorm, QualcommEndpoint):
+        factor = 2.0
+
+    class FaultyQualcomm(Qualcomm):
+        def lower(self, checkpoint: Any, program: Any) -> Any:
+            return Faulty(program, self.threads, precision=self.precision or "fp16")
+
+    return FaultyQualcomm
+
+
 class BadExport(OnnxRuntime):
     """The exported graph itself is wrong, whoever runs it."""
 
     def lower(self, checkpoint: Any, program: Any) -> Any:
-        components = {name: scaled(part, "LayerNormalization", 1) for name, part in program.components.items()}
-        return super().lower(checkpoint, Program(checkpoint, components))
+        components = {name: swapped(part) for name, part in program.components.items()}
+        return super().lower(checkpoint, replace(program, components=components))
 
 
 class ScaledLayer(Cpu):

@@ -11,6 +11,7 @@ import torch
 from cases import job
 
 from pytest_ipfs_accelerate.explain import error_of
+from pytest_ipfs_accelerate.hardware.inductor import InductorEndpoint
 from pytest_ipfs_accelerate.hardware.operators import EVALUATOR, PLAIN
 from pytest_ipfs_accelerate.parity import Tolerance
 from pytest_ipfs_accelerate.reports.failure import failure_text
@@ -82,7 +83,20 @@ def test_a_wrong_export_is_not_the_hardwares() -> None:
     assert departure["export"] is True
     assert departure["text"].startswith("the exported graph departs from torch, before any hardware")
     assert set(departure["relative l2"]) == {EVALUATOR, PLAIN}
-    assert (departure["operator"], departure["module"]) == ("LayerNorm", NORM)
+    assert (departure["operator"], departure["module"]) == ("LayerNorm", "bert.embeddings.LayerNorm")
+
+
+def test_a_wrong_operator_on_the_htp_is_named() -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    departure = found("qualcomm", "ScaledNormQualcomm")
+    assert (departure["node"], departure["module"]) == ("node_layer_norm_1", NORM)
+    assert departure["judged by"] == PLAIN
+    assert departure["relative l2 of the inputs"] < departure["bound"] == 1e-2
+
+
+def test_a_compiled_forward_lets_nobody_look_inside() -> None:
+    with pytest.raises(NotImplementedError, match="compiled as one graph"):
+        InductorEndpoint.parts(None, None, lambda each: None)  # type: ignore[arg-type]
 
 
 def test_a_hardware_that_gives_another_answer_the_second_time() -> None:

@@ -48,7 +48,8 @@ class Endpoint(ABC):
 
     def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
         """The calls of the parts of the model that ``run`` makes of this endpoint, in their order, with what they hold between
-        their inputs and outputs: what ``--ipfs-explain`` looks through. ``reference`` is the torch endpoint on the CPU.
+        their inputs and outputs: what ``--ipfs-explain`` looks through. ``reference`` is the torch endpoint on the CPU, or
+        :meth:`own_reference`.
 
         Raises:
             NotImplementedError: this hardware lets nobody look inside.

@@ -15,7 +15,7 @@ from .base import Endpoint, NotOnHardware, Tensors
 from .export import WHOLE, Program
 from .generate import Driver, left_to_torch
 from .intermediate import Call
-from .operators import EVALUATOR, PLAIN, GraphCall, recorded
+from .operators import EVALUATOR, PLAIN, GraphCall, Part, recorded
 from .outputs import flat_outputs
 from .placement import fallback
 
@@ -68,14 +68,19 @@ class ExportedEndpoint(Endpoint):
         return self.driver.generate(inputs)
 
     def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
+        if not isinstance(self.program, Program):
+            yield from super().parts(reference, run)
+            return
+        own = reference.runners if isinstance(reference, ExportedEndpoint) else {}
         with recorded(self.runners) as calls:
             run(self)
         numbers: Counter[str] = Counter()
         for name, arguments, found in calls:
             numbers[name] += 1
             component = self.program.components[name]
-            module = reference.model.get_submodule(component.module)
-            yield GraphCall(self.open, name, numbers[name], component, module, arguments, found, self.witnesses)
+            module = self.program.checkpoint.model.get_submodule(component.module)
+            part = Part(name, component, module, self.open, own.get(name))
+            yield GraphCall(part, numbers[name], arguments, found, self.witnesses)
 
     def evidence(self) -> dict[str, Any]:
         calls = dict(self.driver.calls) if self.driver is not None else {WHOLE: self.calls}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,11 +12,12 @@ from torch._dynamo.utils import counters
 from torch._inductor import metrics
 
 from ..models.checkpoint import Checkpoint
-from .base import Hardware, NotOnHardware
+from .base import Endpoint, Hardware, NotOnHardware
 from .torch_device import TorchEndpoint
 
 if TYPE_CHECKING:
     from .export import Program
+    from .intermediate import Call
 
 
 RECOMPILATIONS = 32
@@ -37,6 +39,9 @@ class InductorEndpoint(TorchEndpoint):
         dynamo_config.fail_on_recompile_limit_hit = True
         dynamo_config.recompile_limit = RECOMPILATIONS
         model.forward = torch.compile(model.forward, backend="inductor", dynamic=True, fullgraph=not allow_fallback)
+
+    def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
+        raise NotImplementedError("what is compiled as one graph has no layers between which one could look")
 
     def evidence(self) -> dict[str, Any]:
         graphs, operators = counters["stats"]["unique_graphs"], counters["stats"]["calls_captured"]

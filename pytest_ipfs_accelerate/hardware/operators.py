@@ -66,9 +66,8 @@ def _floats(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def with_outputs(graph: bytes, names: Iterable[str]) -> bytes:
-    """The graph with these values among its outputs, after those that it has. Needs the type of each, which the exporter
-    writes down."""
-    model = onnx.load_from_string(graph)
+    """The graph with these values among its outputs, after those that it has. The type of each must be known."""
+    model = typed(graph)
     here = {output.name for output in model.graph.output}
     types = {value.name: value for value in model.graph.value_info}
     model.graph.output.extend(types[name] for name in names if name not in here)
@@ -76,16 +75,26 @@ def with_outputs(graph: bytes, names: Iterable[str]) -> bytes:
     return changed
 
 
-def read_out(open_: Open, name: str, component: Component, arguments: Any, names: Sequence[str]) -> Values:
+def typed(graph: bytes) -> onnx.ModelProto:
+    """The graph with the type of every value that is known: the exporter writes them down, a quantiser does not."""
+    model = onnx.load_from_string(graph)
+    known = {value.name for value in [*model.graph.value_info, *model.graph.output]}
+    if all(name in known for node in model.graph.node for name in node.output if name):
+        return model
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def read_out(part: Part, arguments: Any, names: Sequence[str]) -> Values:
     """Values and outputs of a component, opened as the hardware opens every component, but with these values among its
     outputs."""
+    component = part.component
     graph = with_outputs(component.onnx, names)
     outputs = [output.name for output in onnx.load_from_string(graph).graph.output]
     # A flat list in the place of the model's own output: every runner then gives all that the graph gives.
     metadata = replace(
         component.metadata, out_spec=treespec_dumps(tree_structure([0] * len(outputs))), out_constants=[]
     )
-    runner = open_(name, replace(component, onnx=graph, metadata=metadata))
+    runner = part.open(part.name, replace(component, onnx=graph, metadata=metadata))
     found = runner(share_inputs=False, **copy.deepcopy(arguments))
     pairs = zip(outputs, found, strict=True)
     return {output: tensor.detach().clone().float() for output, tensor in pairs if tensor.is_floating_point()}
@@ -130,53 +139,56 @@ def recorded(runners: dict[str, Any]) -> Iterator[list[tuple[str, Any, Values]]]
         runners.update(kept)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """An exported component, the module that it replaces, how the hardware opens one, and the runner that it is held against
+    where that is not the module."""
+
+    name: str
+    component: Component
+    module: nn.Module
+    open: Open
+    reference: ModelRunner | None = None
+
+
 class GraphCall(Call):
     """One call of an exported component."""
 
     unit = "operator"
 
-    def __init__(
-        self,
-        open_: Open,
-        name: str,
-        number: int,
-        component: Component,
-        module: nn.Module,
-        arguments: Any,
-        found: Values,
-        witnesses: Sequence[str],
-    ) -> None:
-        self._open = open_
-        self._part = component
-        self._module = module
+    def __init__(self, part: Part, number: int, arguments: Any, found: Values, witnesses: Sequence[str]) -> None:
+        self._part = part
         self._arguments = arguments
         self._witnesses = witnesses
-        self._layers, expected = self._by_torch()
-        super().__init__(name, number, found, expected)
+        self._layers, expected = self._by_reference()
+        super().__init__(part.name, number, found, expected)
 
     @torch.no_grad()
-    def _by_torch(self) -> tuple[Layers, Values]:
+    def _by_reference(self) -> tuple[Layers, Values]:
         """The module itself on the same arguments, with what the exporter wrote into the graph as a constant."""
-        arguments = {**self._part.metadata.in_constants, **copy.deepcopy(self._arguments)}
-        with hooked(self._module) as layers, masks_written_out():
-            return layers, float_leaves(self._module(**arguments))
+        arguments = copy.deepcopy(self._arguments)
+        if self._part.reference is not None:
+            return Layers([]), float_leaves(self._part.reference(share_inputs=False, **arguments))
+        constants = self._part.component.metadata.in_constants
+        with hooked(self._part.module) as layers, masks_written_out():
+            return layers, float_leaves(self._part.module(**{**constants, **arguments}))
 
     def layers(self) -> tuple[Sequence[Step], Values]:
         return self._layers.first()
 
     def steps(self) -> Sequence[Step]:
-        return graph_steps(self._part, self._module)
+        return graph_steps(self._part.component, self._part.module)
 
     def witnesses(self) -> Mapping[str, Callable[[], Values]]:
         names = [name for step in self.steps() for name in step.writes]
 
         def run(witness: Witness) -> Callable[[], Values]:
-            return lambda: as_torch_names(witness(self._part.onnx, copy.deepcopy(self._arguments), names))
+            return lambda: as_torch_names(witness(self._part.component.onnx, copy.deepcopy(self._arguments), names))
 
         return {name: run(WITNESSES[name]) for name in self._witnesses}
 
     def values(self, names: Sequence[str]) -> Values:
-        return as_torch_names(read_out(self._open, self.component, self._part, self._arguments, names))
+        return as_torch_names(read_out(self._part, self._arguments, names))
 
 
 def as_torch_names(values: Values) -> Values:
@@ -187,7 +199,7 @@ def as_torch_names(values: Values) -> Values:
 
 def graph_steps(component: Component, module: nn.Module) -> list[Step]:
     """The operators of a graph in topological order, which is that of an ONNX file."""
-    graph = onnx.load_from_string(component.onnx).graph
+    graph = typed(component.onnx).graph
     infos = [*graph.input, *graph.value_info, *graph.output]
     floats = {value.name for value in infos if value.type.tensor_type.elem_type in _FLOATS}
     paths = _Paths(graph, module, component.module)

@@ -147,10 +147,15 @@ class QualcommEndpoint(ExportedEndpoint):
         super().__init__(program, allow_fallback=allow_fallback)
 
     def open(self, name: str, component: Component) -> HtpRunner:
+        model, rewritten = self.models[name], self.rewritten[name]
+        if component is not self.program.components[name]:  # with more outputs, for whoever looks inside
+            model = onnx.load_from_string(component.onnx)
+            if self.precision not in SCHEMES:  # what is quantised was rewritten before
+                model, rewritten = rewrite(component.onnx)
         return HtpRunner(
-            self.models[name],
+            model,
             component.metadata,
-            self.rewritten[name],
+            rewritten,
             self.soc_model,
             allow_fallback=self.allow_fallback,
         )
