@@ -23,7 +23,7 @@ from ..models.checkpoint import Checkpoint
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .generate import CACHES
-from .parts import IN_PARTS, find_parts, left_over, merges_features, multimodal_parts, path_of
+from .parts import IN_PARTS, find_parts, late_decode, left_over, merges_features, multimodal_parts, path_of
 
 WHOLE = "model"
 """Name of the one component of a program that is a single graph."""
@@ -92,7 +92,8 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
         # Two decoder tokens: from one, torch.export takes the length of the past for the constant 1.
         start = model.config.decoder_start_token_id
         arguments["decoder_input_ids"] = torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))
-    exported = _exporter().export_for_generation(model, arguments, _config())
+    with late_decode(model):
+        exported = _exporter().export_for_generation(model, arguments, _config())
     parts = find_parts(model, exported.components)
     if not _reads_a_cache(exported.components["decode"]):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.exporters import utils
 from transformers.exporters.utils import (
     _capture_forward,
     _find_multimodal_submodules,
@@ -79,6 +80,26 @@ def _touches(path: str, others: Iterable[str], *, below: bool = True) -> bool:
     """Whether ``path`` is one of the others or lies inside one; with ``below`` also whether one lies inside it."""
     inside = any(path == other or path.startswith(f"{other}.") for other in others)
     return inside or (below and any(other.startswith(f"{path}.") for other in others))
+
+
+def prefill_and_last_decode(model: PreTrainedModel, inputs: Mapping[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+    """The first and the last forward of the model's own generation, as ``decompose_prefill_decode`` gives the first two of
+    one of two tokens."""
+    with _capture_forward(model) as calls:
+        model.generate(**copy.deepcopy(dict(inputs)))  # type: ignore[operator]
+    return {"prefill": (model, calls[0]), "decode": (model, calls[-1])}
+
+
+@contextmanager
+def late_decode(model: PreTrainedModel) -> Iterator[None]:
+    """For a time the generation of musicgen's codebooks is traced at its last step. ``decompose_prefill_decode`` generates two
+    tokens: the delay pattern has no room for fewer than one a codebook (``modeling_musicgen.py:838``), and since a cache is
+    there from the start, the prompt is its last token alone, and the second forward has a past of 1, which torch.export takes
+    for a constant."""
+    needed = hasattr(model, "build_delay_pattern_mask") and not model.config.is_encoder_decoder
+    replaced = [(utils, "decompose_prefill_decode", lambda _: prefill_and_last_decode)] if needed else []
+    with utils.patch_attributes(replaced):
+        yield
 
 
 def find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
