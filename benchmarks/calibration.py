@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pytest_ipfs_accelerate.parity import tolerance_of
+from pytest_ipfs_accelerate.parity import TOLERANCES, tolerance_of
 
 QUANTILES = (0.5, 0.99, 0.999, 1.0)
 COLUMNS = ("median", "99 %", "99.9 %", "max", "bound", "×")
@@ -57,7 +57,8 @@ def main() -> None:
     found: dict[tuple[str, str], list[Error]] = defaultdict(list)
     for path in arguments.runs:
         for verdict in json.loads(path.read_text("utf-8"))["verdicts"]:
-            found[verdict["hardware"], verdict["precision"]] += errors(verdict)
+            own = (f"{verdict['hardware']} {verdict.get('implementation')}", verdict["precision"])
+            found[own if own in TOLERANCES else (verdict["hardware"], verdict["precision"])] += errors(verdict)
     print(f"{'hardware':12} {'precision':9} {'outputs':>7} {'faults':>6}", *(f"{name:>8}" for name in COLUMNS))
     for (hardware, precision), some in sorted(found.items()):
         if some:

@@ -273,7 +273,9 @@ class CaseRun:
     ) -> None:
         """Parity of each input alone, then of two together, which must also be what each is alone."""
         with self.staged(Stage.PARITY):
-            tolerance = tolerance_of(self.job.case.hardware, results["unpadded"].precision)
+            tolerance = tolerance_of(
+                self.job.case.hardware, results["unpadded"].precision, results["unpadded"].implementation
+            )
             reference = self._own_reference(task, forms, reference, results)
             by_form = {
                 name: against_reference(name, task, form, reference.results[name], results[name], tolerance)

@@ -43,7 +43,7 @@ def test_the_matrix(run: Run, clean: pytest.Pytester) -> None:
         ["total", "2/3", "-", "3/3", "3/3", "-", "-"],
     ]
     assert lines.count("failed: 1 case") == 1
-    assert lines.count("openvino: simulator, not the real device (3 cases)") == 1
+    assert lines.count("openvino: simulator, not the real device: a device (3 cases)") == 1
     for hardware in ABSENT:
         assert lines.count(f"unavailable, 3 cases: {hardware}: none in these tests") == 1
 

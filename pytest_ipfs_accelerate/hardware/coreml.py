@@ -15,7 +15,7 @@ from ..models.checkpoint import Checkpoint
 from ..store import Store, cid_of
 from ..verdict import Implementation
 from .base import Endpoint, Hardware, NotOnHardware
-from .coreml_convert import Converted, converted
+from .coreml_convert import PRECISIONS, Converted, converted
 from .export_torch import TorchComponent, TorchProgram, flat_call
 from .exported import ExportedEndpoint
 from .mil import MilProgram
@@ -47,7 +47,10 @@ class MilRunner(ModelRunner):
             made = converted(self.component, call, self.precision, self.key, self.store)
             self.programs[call.described] = made, MilProgram(made.spec, made.weights)
         made, program = self.programs[call.described]
-        outputs = [torch.from_numpy(array) for array in program([_feed(tensor) for tensor in call.tensors])]
+        arrays = program([_feed(tensor) for tensor in call.tensors])
+        outputs = [
+            torch.from_numpy(array).to(getattr(torch, dtype)) for array, dtype in zip(arrays, made.dtypes, strict=True)
+        ]
         return _Outputs(made.metadata).unflatten(outputs)
 
 
@@ -134,4 +137,6 @@ class CoreMl(Hardware):
 
     def lower(self, checkpoint: Checkpoint, program: Any) -> Endpoint:
         assert program is not None, "this hardware reads an exported program"
+        if self.precision not in ("", *PRECISIONS):
+            raise NotOnHardware(f"Core ML has no {self.precision}")
         return CoreMlEndpoint(program, self.precision or "fp32", self.store, allow_fallback=self.allow_fallback)

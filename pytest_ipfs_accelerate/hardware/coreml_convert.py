@@ -8,7 +8,7 @@ import json
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,11 +18,10 @@ from tempfile import TemporaryDirectory
 import coremltools
 from torch.export import ExportedProgram
 from transformers.exporters.metadata import ExportMetadata
-from transformers.exporters.utils import drop_runtime_asserts
 
 from ..store import Missing, Store, cid_of
 from .coreml_ops import decompositions, registered, rename_arguments
-from .export_torch import Call, TorchComponent, drop_constant_inputs, export_call
+from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, export_call
 
 LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
 """On whose versions it depends what a conversion gives."""
@@ -30,7 +29,7 @@ LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
 CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py")
 """Files of this room on which it depends, too."""
 
-_PRECISIONS = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
+PRECISIONS = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
 
 
 class ConversionFault(Exception):
@@ -40,11 +39,13 @@ class ConversionFault(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class Converted:
     """A component at fixed shapes: the bytes of ``model.mlmodel`` and ``weight.bin`` of its package, the structure of its
-    output, the ops that were translated by a registration of ours, and whether it was in the store."""
+    output, the types that torch gives it (Core ML has neither 64 bits nor booleans there), the ops that were translated by a
+    registration of ours, and whether it was in the store."""
 
     spec: bytes
     weights: bytes
     metadata: ExportMetadata
+    dtypes: Sequence[str]
     registered: Mapping[str, int]
     kept: bool
 
@@ -83,6 +84,7 @@ def _save(store: Store, made: Converted) -> str:
         "spec": store.put(made.spec),
         "weights": store.put(made.weights),
         "metadata": asdict(made.metadata),
+        "dtypes": list(made.dtypes),
         "registered": dict(made.registered),
     }
     return store.put(json.dumps(manifest, sort_keys=True).encode())
@@ -92,7 +94,7 @@ def _load(store: Store, cid: str) -> Converted:
     manifest = json.loads(store.get(cid))
     metadata = ExportMetadata.from_dict(manifest["metadata"])
     spec, weights = store.get(manifest["spec"]), store.get(manifest["weights"])
-    return Converted(spec, weights, metadata, manifest["registered"], True)
+    return Converted(spec, weights, metadata, manifest["dtypes"], manifest["registered"], True)
 
 
 def _convert(component: TorchComponent, call: Call, precision: str) -> Converted:
@@ -103,7 +105,9 @@ def _convert(component: TorchComponent, call: Call, precision: str) -> Converted
         except Exception as error:
             raise ConversionFault(f"torch.export does not take {component.module or 'the model'}") from error
         spec, weights, used = convert_program(program, precision)
-    return Converted(spec, weights, metadata, used, False)
+    outputs = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    dtypes = [str(output.meta["val"].dtype).removeprefix("torch.") for output in outputs]
+    return Converted(spec, weights, metadata, dtypes, used, False)
 
 
 def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, bytes, dict[str, int]]:
@@ -115,15 +119,14 @@ def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, by
     with TemporaryDirectory() as folder, _quiet(), registered() as used:
         package = Path(folder) / "model.mlpackage"
         try:
-            drop_runtime_asserts(program)
             decomposed = program.run_decompositions(decompositions())
-            drop_runtime_asserts(decomposed)
+            drop_checks(decomposed)
             drop_constant_inputs(decomposed)
-            rename_arguments(decomposed.graph)
+            rename_arguments(decomposed)
             coremltools.convert(
                 decomposed,
                 minimum_deployment_target=coremltools.target.iOS18,
-                compute_precision=_PRECISIONS[precision],
+                compute_precision=PRECISIONS[precision],
                 skip_model_load=True,
                 package_dir=str(package),
             )

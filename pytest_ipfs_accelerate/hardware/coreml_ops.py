@@ -21,6 +21,7 @@ from coremltools.converters.mil.frontend.torch.utils import TORCH_DTYPE_TO_MIL_D
 from coremltools.converters.mil.mil import Var, types
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.export import ExportedProgram
 
 Translate = Callable[[Any, Any], None]
 
@@ -152,6 +153,20 @@ def is_all_true(x: Tensor) -> Tensor:
     return x.all()
 
 
+@rule(aten.where.ScalarSelf, "one that takes a whole number for an integer beside floating-point numbers")
+def where_scalar_self(condition: Tensor, x: Any, y: Tensor) -> Tensor:
+    return torch.where(condition, torch.full((), x, dtype=torch.result_type(y, x)), y)
+
+
+@rule(aten.gather.default, "one that refuses indices that are fewer than what they point into")
+def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Any:
+    narrowed = x
+    for axis in range(x.dim()):
+        if axis != dim % x.dim() and x.shape[axis] != index.shape[axis]:
+            narrowed = narrowed.narrow(axis, 0, index.shape[axis])
+    return NotImplemented if narrowed is x else torch.gather(narrowed, dim, index)
+
+
 def _of_booleans(op: OpOverload, logical: Callable[[Tensor, Tensor], Tensor]) -> None:
     @rule(op, "no translation; MIL has no operation on bits, so that this is of booleans alone")
     def apart(x: Tensor, y: Tensor) -> Tensor:
@@ -160,16 +175,33 @@ def _of_booleans(op: OpOverload, logical: Callable[[Tensor, Tensor], Tensor]) ->
         return logical(x, y)
 
 
-for _name, _logical in (("and", torch.logical_and), ("or", torch.logical_or), ("xor", torch.logical_xor)):
+for _name, _logical in (("or", torch.logical_or), ("xor", torch.logical_xor)):
     _of_booleans(getattr(aten, f"bitwise_{_name}").Tensor, _logical)
     _of_booleans(getattr(aten, f"__{_name}__").Tensor, _logical)
 
 
 @translation("alias", NONE)
-@translation("prims::view_of", NONE)
-@translation("view_of", NONE)
 def alias(context: Any, node: Any) -> None:
     context.add(mb.identity(x=_get_inputs(context, node)[0], name=node.name))
+
+
+@translation("gelu", "one that drops the keyword approximate and always converts the exact function")
+def gelu(context: Any, node: Any) -> None:
+    how = (node.kwinputs or {}).get("approximate", ("none",))[0]
+    mode = {"none": "EXACT", "tanh": "TANH_APPROXIMATION"}[how]
+    context.add(mb.gelu(x=_get_inputs(context, node)[0], mode=mode, name=node.name))
+
+
+@translation("scatter_reduce.two", NONE)
+def scatter_extreme(context: Any, node: Any) -> None:
+    x, dim, index, source = _get_inputs(context, node)[:4]
+    how = node.inputs[4]
+    mode = {"amax": "max", "amin": "min", "prod": "mul"}[how]
+    places = {"indices": index, "axis": dim.val}
+    if not (node.kwinputs or {}).get("include_self", (True,))[0]:
+        start = mb.fill_like(ref_tensor=source, value={"amax": -3e38, "amin": 3e38, "prod": 1.0}[how])
+        x = mb.scatter_along_axis(data=x, updates=start, mode="update", **places)
+    context.add(mb.scatter_along_axis(data=x, updates=source, mode=mode, name=node.name, **places))
 
 
 def kind_of(op: OpOverload) -> str:
@@ -195,12 +227,14 @@ def decompositions() -> dict[OpOverload, Any]:
     return apart | {rule.op: rule.apart for rule in RULES}
 
 
-def rename_arguments(graph: torch.fx.Graph) -> int:
+def rename_arguments(program: ExportedProgram) -> int:
     """Give nodes other names than those of arguments: coremltools takes the ``"floor"`` of a division for the value of a node
     that is called ``floor``. How many had such a name."""
-    named = [node for node in graph.nodes if node.name in TORCH_STRING_ARGS]
+    named = [node for node in program.graph.nodes if node.name in TORCH_STRING_ARGS]
     for node in named:
-        node.name = f"{node.name}_value"
+        name = node.name
+        node._rename(f"{name}_value")
+        program.graph_signature.replace_all_uses(name, node.name)
     return len(named)
 
 
@@ -211,9 +245,9 @@ def registered() -> Iterator[Counter[str]]:
     used: Counter[str] = Counter()
     table = _TORCH_OPS_REGISTRY.name_to_func_mapping
     before = dict(table)
-    table.update({kind: _typed(kind, translate, used) for kind, translate in before.items()})
+    table.update({kind: typed(kind, translate, used) for kind, translate in before.items()})
     for ours in TRANSLATIONS:
-        table[ours.kind] = _typed(ours.kind, ours.translate, used, ours=True)
+        table[ours.kind] = typed(ours.kind, ours.translate, used, ours=True)
     try:
         yield used
     finally:
@@ -221,7 +255,7 @@ def registered() -> Iterator[Counter[str]]:
         table.update(before)
 
 
-def _typed(kind: str, translate: Translate, used: Counter[str], *, ours: bool = False) -> Translate:
+def typed(kind: str, translate: Translate, used: Counter[str], *, ours: bool = False) -> Translate:
     def typed(context: Any, node: Any) -> None:
         translate(context, node)
         if ours:

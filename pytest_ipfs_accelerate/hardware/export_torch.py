@@ -180,3 +180,18 @@ def drop_constant_inputs(program: ExportedProgram) -> None:
             kept.append(spec)
     signature.input_specs[:] = kept
     program.graph_module.recompile()
+
+
+_CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
+
+
+def drop_checks(program: ExportedProgram) -> None:
+    """Take from a program what checks its sizes while it runs, and the sizes that only that reads: the shapes are those of the
+    call. (``drop_runtime_asserts`` of transformers 5.23 erases some nodes twice, a KeyError.)"""
+    for node in reversed(list(program.graph.nodes)):
+        if node.op != "call_function":
+            continue
+        check = any(name in str(node.target) for name in _CHECKS)
+        if check or (not node.users and isinstance(node.meta.get("val"), torch.SymInt | torch.SymBool | int | bool)):
+            program.graph.erase_node(node)
+    program.graph_module.recompile()

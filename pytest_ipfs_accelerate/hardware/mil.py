@@ -43,6 +43,7 @@ class MilProgram:
                 value = operation.outputs[0]
                 if isinstance(value.val, np.bool_):
                     value._sym_val.val = bool(value.val)
+        self._declared: dict[int, Any] = {}
         self.by_mil: Counter[str] = Counter()
         """Ops evaluated by MIL's own value inference, by kind; over all runs."""
         self.by_ours: Counter[str] = Counter()
@@ -64,7 +65,7 @@ class MilProgram:
             NotOnHardware: an op has no evaluation, or its own one fails.
         """
         for value, array in zip(self.function.inputs.values(), inputs, strict=True):
-            set_value(value, array)
+            self._set(value, array)
         for operation in self.operations:
             self._evaluate(operation)
         return [np.asarray(value.val) for value in self.function.outputs]
@@ -85,30 +86,33 @@ class MilProgram:
         (self.by_ours if ours else self.by_mil)[kind] += 1
         values = found if isinstance(found, tuple | list) and len(operation.outputs) > 1 else [found]
         for output, value in zip(operation.outputs, values, strict=True):
-            set_value(output, value)
+            self._set(output, value)
+
+    def _set(self, value: Any, number: Any) -> None:
+        """Give a value its number, in its own type and shape.
+
+        Raises:
+            ValueError: the number has another shape than the program says.
+        """
+        declared = self._declared.setdefault(id(value), value.sym_type)
+        array = np.asarray(number)
+        if types.is_tensor(declared):
+            primitive, sizes = declared.get_primitive(), declared.get_shape()
+            # A dimension that depends on the numbers, as that of non_zero, is a symbol in the program.
+            fits = len(sizes) == array.ndim and all(
+                is_symbolic(size) or size == found for size, found in zip(sizes, array.shape, strict=True)
+            )
+            if not fits:
+                raise ValueError(f"{value.name} has shape {tuple(sizes)}, its evaluation gave {array.shape}")
+            value._sym_type = types.tensor(primitive, array.shape)
+            held = value._sym_type()
+            held.val = np.ascontiguousarray(array, dtype=types.nptype_from_builtin(primitive)).reshape(array.shape)
+        else:
+            held = declared(array.reshape(-1)[0].item())
+        value._sym_val = held
 
 
 def type_name(value: Any) -> str:
     """The type of a value's elements, by MIL's name of it: ``fp32``, ``fp16``, ``int32``, ``bool``."""
     kind = value.sym_type
     return str(types.builtin_to_string(kind.get_primitive() if types.is_tensor(kind) else kind))
-
-
-def set_value(value: Any, number: Any) -> None:
-    """Give a value its number, in its own type and shape.
-
-    Raises:
-        ValueError: the number has another shape than the program says.
-    """
-    kind = value.sym_type
-    array = np.asarray(number)
-    if types.is_tensor(kind):
-        # A dimension that depends on the numbers, as that of non_zero, is a symbol in the program.
-        wanted = tuple(array.shape[axis] if is_symbolic(size) else size for axis, size in enumerate(kind.get_shape()))
-        if array.shape != wanted:
-            raise ValueError(f"{value.name} has shape {wanted}, its evaluation gave {array.shape}")
-        held = kind()
-        held.val = np.ascontiguousarray(array, dtype=types.nptype_from_builtin(kind.get_primitive()))
-    else:
-        held = kind(array.reshape(-1)[0].item())
-    value._sym_val = held

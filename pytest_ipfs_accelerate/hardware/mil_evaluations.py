@@ -177,6 +177,14 @@ def scatter(operation: Any) -> Array:
     return scattered(operation, (*before, np.asarray(operation.indices.val)))
 
 
+def scatter_along_axis(operation: Any) -> Array:
+    """Its value inference lets the last of several updates of one place win, whatever the mode says."""
+    indices, axis = np.asarray(operation.indices.val), int(operation.axis.val) % operation.data.rank
+    places: list[Any] = list(np.indices(indices.shape, sparse=True))
+    places[axis] = indices
+    return scattered(operation, tuple(places))
+
+
 def scatter_nd(operation: Any) -> Array:
     return scattered(operation, tuple(np.moveaxis(np.asarray(operation.indices.val), -1, 0)))
 
@@ -196,46 +204,11 @@ def pixel_unshuffle(operation: Any) -> Array:
     return np.asarray(functional.pixel_unshuffle(tensor(operation.x), int(operation.downscale_factor.val)))
 
 
-_GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "linear": lambda x: x,
-}
-
-
-def lstm_way(operation: Any, x: Tensor, h: Tensor, c: Tensor, suffix: str) -> tuple[Tensor, Tensor, Tensor]:
-    """The states of an LSTM in one direction, and its last two."""
-    weight_ih, weight_hh = (tensor(getattr(operation, f"weight_{kind}{suffix}")) for kind in ("ih", "hh"))
-    given_bias = getattr(operation, f"bias{suffix}")
-    bias = tensor(given_bias) if given(given_bias) else torch.zeros(len(weight_ih))
-    gate = _GATES[operation.recurrent_activation.val]
-    states = []
-    for step in x:
-        i, f, o, z = (step @ weight_ih.T + h @ weight_hh.T + bias).chunk(4, -1)
-        c = gate(f) * c + gate(i) * _GATES[operation.cell_activation.val](z)
-        h = gate(o) * _GATES[operation.activation.val](c)
-        states.append(h)
-    return torch.stack(states), h, c
-
-
-def lstm(operation: Any) -> tuple[Array, Array, Array]:
-    if given(operation.peephole) or given(operation.clip):
-        raise NotImplementedError("an LSTM with peephole or clip")
-    x, h, c = tensor(operation.x), tensor(operation.initial_h), tensor(operation.initial_c)
-    kind = operation.direction.val
-    if kind == "bidirectional":
-        (h0, h1), (c0, c1) = h.chunk(2, -1), c.chunk(2, -1)
-        ahead = lstm_way(operation, x, h0, c0, "")
-        back = lstm_way(operation, x.flip(0), h1, c1, "_back")
-        found = [torch.cat(pair, -1) for pair in zip(ahead, (back[0].flip(0), *back[1:]), strict=True)]
-    else:
-        found = list(lstm_way(operation, x if kind == "forward" else x.flip(0), h, c, ""))
-        found[0] = found[0] if kind == "forward" else found[0].flip(0)
-    if not operation.output_sequence.val:
-        found[0] = found[1][None]
-    states, last, cell = (np.asarray(state) for state in found)
-    return states, last, cell
+def crop(operation: Any) -> Array:
+    """Of the last two dimensions."""
+    x = np.asarray(operation.x.val)
+    (top, bottom), (left, right) = ints(operation.crop_height), ints(operation.crop_width)
+    return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
 
 
 EVALUATIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -243,14 +216,15 @@ EVALUATIONS: Mapping[str, Callable[[Any], Any]] = {
     "batch_norm": batch_norm,
     "conv": conv,
     "conv_transpose": conv_transpose,
+    "crop": crop,
     "gather_nd": gather_nd,
     "instance_norm": instance_norm,
-    "lstm": lstm,
     "max_pool": max_pool,
     "one_hot": one_hot,
     "pixel_shuffle": pixel_shuffle,
     "pixel_unshuffle": pixel_unshuffle,
     "scatter": scatter,
+    "scatter_along_axis": scatter_along_axis,
     "scatter_nd": scatter_nd,
     "select": select,
     "silu": silu,

@@ -44,24 +44,6 @@ def default(size: int, wanted: int) -> Array:
     return np.arange(wanted) * (size / wanted)
 
 
-def offset(size: int, wanted: int) -> Array:
-    delta = max(1, size - 1) / wanted
-    return 0.5 * delta + np.arange(wanted) * delta
-
-
-def align_or_middle(size: int, wanted: int) -> Array:
-    return np.array([(size - 1) / 2]) if wanted == 1 else aligned(size, wanted)
-
-
-_MODES: Mapping[str, Callable[[int, int], Array]] = {
-    "STRICT_ALIGN_CORNERS": aligned,
-    "ALIGN_CORNERS": align_or_middle,
-    "DEFAULT": default,
-    "OFFSET_CORNERS": offset,
-    "UNALIGN_CORNERS": halves,
-}
-
-
 def scaled(operation: Any, x: Array) -> tuple[int, int]:
     """Height and width of what an op that has scale factors gives."""
     factors = (operation.scale_factor_height.val, operation.scale_factor_width.val)
@@ -83,14 +65,6 @@ def upsample_bilinear(operation: Any) -> Array:
     return x
 
 
-def resize_bilinear(operation: Any) -> Array:
-    x = pixels(operation.x)
-    for axis, wanted in ((-2, operation.target_size_height), (-1, operation.target_size_width)):
-        points = _MODES[operation.sampling_mode.val](x.shape[axis], int(wanted.val))
-        x = along(x, axis % x.ndim, points)
-    return x
-
-
 def nearest(x: Array, height: int, width: int) -> Array:
     for axis, wanted in ((-2, height), (-1, width)):
         x = x.take(np.arange(wanted) * x.shape[axis] // wanted, axis)
@@ -100,12 +74,6 @@ def nearest(x: Array, height: int, width: int) -> Array:
 def upsample_nearest(operation: Any) -> Array:
     x = np.asarray(operation.x.val)
     return nearest(x, *scaled(operation, x))
-
-
-def resize_nearest(operation: Any) -> Array:
-    return nearest(
-        np.asarray(operation.x.val), int(operation.target_size_height.val), int(operation.target_size_width.val)
-    )
 
 
 _PADDING = {"constant": "zeros", "border": "border", "reflection": "reflection"}
@@ -127,8 +95,6 @@ def resample(operation: Any) -> Array:
 
 EVALUATIONS: Mapping[str, Callable[[Any], Any]] = {
     "resample": resample,
-    "resize_bilinear": resize_bilinear,
-    "resize_nearest_neighbor": resize_nearest,
     "upsample_bilinear": upsample_bilinear,
     "upsample_nearest_neighbor": upsample_nearest,
 }

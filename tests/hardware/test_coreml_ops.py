@@ -1,0 +1,199 @@
+"""Each rule and translation of ours gives what torch gives, and coremltools cannot do without it; each evaluation of ours is
+that of torch. A test that fails because coremltools can do it now says that the rule may go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+pytest.importorskip("coremltools")
+
+from pytest_ipfs_accelerate.hardware import coreml_ops, mil_evaluations
+from pytest_ipfs_accelerate.hardware.base import NotOnHardware
+from pytest_ipfs_accelerate.hardware.coreml_convert import ConversionFault, convert_program
+from pytest_ipfs_accelerate.hardware.mil import MilProgram
+
+aten = torch.ops.aten
+Function = Callable[..., Tensor]
+
+torch.manual_seed(0)
+X, Y = torch.rand(3, 4) * 9, torch.rand(3, 4)
+WHOLE = torch.randint(-9, 9, (3, 4))
+PICTURE, POINTS, LINE = torch.rand(2, 4, 6, 6), torch.rand(2, 3, 3, 2) * 2 - 1, torch.rand(2, 4, 9)
+
+
+class Module(nn.Module):
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
+def converted(function: Function | nn.Module, *inputs: Tensor, precision: str = "fp32") -> MilProgram:
+    module = function if isinstance(function, nn.Module) else Module(function)
+    spec, weights, _ = convert_program(torch.export.export(module.eval(), inputs), precision)
+    return MilProgram(spec, weights)
+
+
+def evaluated(function: Function | nn.Module, *inputs: Tensor, precision: str = "fp32") -> Tensor:
+    found = converted(function, *inputs, precision=precision)([tensor.numpy() for tensor in inputs])
+    return torch.from_numpy(found[0])
+
+
+def right(function: Function | nn.Module, *inputs: Tensor, precision: str = "fp32") -> bool:
+    with torch.no_grad():
+        expected = function(*inputs).double()
+    found = evaluated(function, *inputs, precision=precision).double()
+    bound = 1e-6 if precision == "fp32" else 2e-3
+    return found.shape == expected.shape and torch.allclose(found, expected, atol=bound, rtol=bound)
+
+
+def translates(function: Function, *inputs: Tensor, precision: str = "fp32") -> bool:
+    """Whether it is converted at all, and right."""
+    with suppress(ConversionFault, NotOnHardware):
+        return right(function, *inputs, precision=precision)
+    return False
+
+
+RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
+    aten.cummax.default: (lambda x: torch.cummax(x, 1).values + torch.cummax(x, 0).indices, (X,)),
+    aten.cummin.default: (lambda x: torch.cummin(x, 1).values + torch.cummin(x, 0).indices, (X,)),
+    aten.as_strided.default: (lambda x: torch.as_strided(x, (3, 4), (2, 1), 1), (X,)),
+    aten.masked_scatter.default: (lambda x, y: x.masked_scatter(x > 4, y), (X, Y)),
+    aten.select_scatter.default: (lambda i: torch.select_scatter(i, i[0] // 2, 0, 1), (WHOLE,)),
+    aten.stack.default: (lambda x, i: torch.stack([x, i]), (X, WHOLE)),
+    aten.div.Tensor_mode: (lambda i: torch.div(i * 997, 3, rounding_mode="floor") % 7, (WHOLE,)),
+    aten.scatter_reduce.two: (
+        lambda x, i: torch.ones(3, 9).scatter_reduce(1, i.abs() % 3, x, "mean", include_self=False),
+        (X, WHOLE),
+    ),
+    aten.gather.default: (lambda x: torch.gather(x, 1, torch.tensor([[1, 0]])), (X,)),
+    aten._is_all_true.default: (lambda x: aten._is_all_true(x > 0), (X,)),
+    aten.where.ScalarSelf: (lambda x: aten.where.ScalarSelf(x > 4, 1, x), (X,)),
+    aten.bitwise_or.Tensor: (lambda x: torch.bitwise_or(x > 6, x < 4), (X,)),
+    aten.bitwise_xor.Tensor: (lambda x: torch.bitwise_xor(x > 4, x < 6), (X,)),
+    aten.__or__.Tensor: (lambda x: (x > 6) | (x < 4), (X,)),
+    aten.__xor__.Tensor: (lambda x: (x > 4) ^ (x < 6), (X,)),
+}
+
+TRANSLATIONS: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
+    "gelu": (lambda x: functional.gelu(x - 4, approximate="tanh"), (X,)),
+    "scatter_reduce.two": (
+        lambda x, i: torch.ones(3, 9).scatter_reduce(1, i.abs() % 3, x, "amax", include_self=False),
+        (X, WHOLE),
+    ),
+    "alias": (lambda x: aten.alias(x * 2), (X,)),
+}
+
+
+def test_each_rule_and_translation_has_a_sample() -> None:
+    assert set(RULES) == {rule.op for rule in coreml_ops.RULES}
+    assert set(TRANSLATIONS) == {ours.kind for ours in coreml_ops.TRANSLATIONS}
+
+
+@pytest.mark.parametrize("op", RULES, ids=str)
+def test_a_rule_gives_what_torch_gives_and_is_needed(op: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, inputs = RULES[op]
+    precision = "fp16" if op is aten.div.Tensor_mode else "fp32"
+    assert right(function, *inputs, precision=precision)
+    monkeypatch.setattr(coreml_ops, "RULES", [])
+    plain = {op: apart for op, apart in coreml_ops.decompositions().items() if not coreml_ops.translated(op)}
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.decompositions", lambda: plain)
+    monkeypatch.setattr(coreml_ops, "typed", lambda kind, translate, used, ours=False: translate)
+    assert not translates(function, *inputs, precision=precision), f"coremltools translates {op} itself now"
+
+
+@pytest.mark.parametrize("kind", TRANSLATIONS)
+def test_a_translation_gives_what_torch_gives_and_is_needed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, inputs = TRANSLATIONS[kind]
+    assert right(function, *inputs)
+    monkeypatch.setattr(coreml_ops, "TRANSLATIONS", [])
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.decompositions", dict)
+    assert not translates(function, *inputs), f"coremltools translates {kind} itself now"
+
+
+def test_a_translation_gives_the_type_that_torch_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    function, inputs = (lambda x: x.index_select(0, torch.full((2,), 1) - torch.arange(2))), (X,)
+    assert right(function, *inputs)
+    monkeypatch.setattr(coreml_ops, "typed", lambda kind, translate, used, ours=False: translate)
+    with pytest.raises(ConversionFault, match="index"):
+        evaluated(function, *inputs)
+
+
+def test_a_node_with_the_name_of_an_argument_is_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = lambda x: torch.div(torch.floor(x), 2.0, rounding_mode="floor")  # noqa: E731
+    assert right(function, X)
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.rename_arguments", lambda program: 0)
+    with pytest.raises(ConversionFault, match="the op div"):
+        evaluated(function, X)
+
+
+def test_an_op_that_nothing_takes_is_named() -> None:
+    with pytest.raises(ConversionFault, match=r"coremltools .* does not take the op unique_consecutive"):
+        evaluated(lambda x: torch.unique_consecutive(x.reshape(-1)), X)
+    with pytest.raises(ConversionFault, match="does not take the program"):
+        evaluated(lambda i: torch.bitwise_or(i, i + 1), WHOLE)
+
+
+EVALUATED: dict[str, tuple[Function | nn.Module, tuple[Tensor, ...]]] = {
+    "conv": (nn.Conv2d(4, 6, 3, stride=2, padding=(1, 0), dilation=(1, 2), groups=2), (PICTURE,)),
+    "conv_transpose": (nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1), (PICTURE,)),
+    "crop": (nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1), (PICTURE,)),
+    "max_pool": (nn.MaxPool2d(3, 2, 1, ceil_mode=True), (PICTURE,)),
+    "avg_pool": (nn.AvgPool2d(3, 2, 1, count_include_pad=False), (PICTURE,)),
+    "batch_norm": (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4)).eval(), (PICTURE,)),
+    "instance_norm": (nn.InstanceNorm1d(4, affine=True), (LINE,)),
+    "gather_nd": (lambda x, i: x[i.abs() % 3, i.abs() % 4], (X, WHOLE)),
+    "select": (lambda x: torch.where(x > 4, x, -x), (X,)),
+    "silu": (functional.silu, (X,)),
+    "scatter_nd": (lambda x, i: x.index_put((i[0] % 3, i[1] % 4), x[0], accumulate=True), (X, WHOLE)),
+    "scatter_along_axis": (lambda x, i: x.scatter_add(1, i.abs() % 2, x), (X, WHOLE)),
+    "one_hot": (lambda i: functional.one_hot(i.abs() % 5, 5), (WHOLE,)),
+    "pixel_shuffle": (lambda x: functional.pixel_shuffle(x, 2), (PICTURE,)),
+    "pixel_unshuffle": (lambda x: functional.pixel_unshuffle(x, 3), (PICTURE,)),
+    "upsample_bilinear": (lambda x: functional.interpolate(x, scale_factor=2.0, mode="bilinear"), (PICTURE,)),
+    "upsample_nearest_neighbor": (lambda x: functional.interpolate(x, scale_factor=2.0), (PICTURE,)),
+    "resample": (lambda x, p: functional.grid_sample(x, p, align_corners=False), (PICTURE, POINTS)),
+    "concat": (lambda x, y: torch.stack((x.sin(), y.cos()), dim=2).flatten(1), (X, Y)),
+}
+
+
+@pytest.mark.parametrize("kind", EVALUATED)
+def test_an_evaluation_is_that_of_torch(kind: str) -> None:
+    function, inputs = EVALUATED[kind]
+    with torch.no_grad():
+        expected = function(*inputs).detach()
+    program = converted(function, *inputs)
+    found = program([tensor.numpy() for tensor in inputs])[0]
+    assert program.by_ours[kind] == 1, program.by_ours
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_op_without_an_evaluation_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(mil_evaluations.EVALUATIONS, "conv")  # type: ignore[attr-defined]
+    with pytest.raises(NotOnHardware, match=r"no value for conv .*and we have none"):
+        evaluated(nn.Conv1d(4, 2, 3), LINE)
+
+
+def test_an_interleaved_concat_has_no_right_inference_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pytest_ipfs_accelerate.hardware.mil.evaluation_of",
+        lambda operation: mil_evaluations.EVALUATIONS.get(operation.op_type),
+    )
+    function, inputs = EVALUATED["concat"]
+    assert not right(function, *inputs), "coremltools infers an interleaved concat itself now"
+
+
+def test_the_precision_is_read_from_the_program() -> None:
+    linear = nn.Linear(4, 2)
+    assert converted(linear, X).precisions == {"fp32": 1}
+    assert converted(linear, X, precision="fp16").precisions == {"fp16": 1}
