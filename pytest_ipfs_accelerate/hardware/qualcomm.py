@@ -17,6 +17,7 @@ import onnxruntime
 import onnxruntime_qnn
 import torch
 from onnx import ModelProto
+from onnxruntime_qnn.build_and_package_info import qnn_version
 from transformers.exporters.metadata import ExportMetadata
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import onnx_feed
@@ -176,7 +177,8 @@ class QualcommEndpoint(ExportedEndpoint):
         return {
             **super().evidence(),
             "quantised tensors": tensors,
-            "libraries": f"onnxruntime-qnn {onnxruntime_qnn.__version__}, SoC model {self.soc_model}",
+            "libraries": f"onnxruntime {onnxruntime.__version__}, onnxruntime-qnn {onnxruntime_qnn.__version__} "
+            f"with QNN {qnn_version}, SoC model {self.soc_model}",
         }
 
     def component_evidence(self, runner: HtpRunner) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from .qualcomm_operators import compare_booleans_as_numbers, merge_axes, multiply_out_einsums
+
 LOWEST = -6e4
 """fp16 ends at -65504: the -3.4e38 that masks an attention score becomes -inf, and -inf times 0 is NaN."""
 
@@ -22,6 +24,9 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
         "clamped mask constants": clamp_constants(model.graph, MASKED if quantised else LOWEST),
         "swapped operands of Mul": swap_weight_operands(model.graph),
         "GatherND of a Boolean mask as Gather": flatten_boolean_gathers(model.graph),
+        "Equal of Booleans as Equal of numbers": compare_booleans_as_numbers(model.graph),
+        "Einsum as MatMul": multiply_out_einsums(model.graph),
+        "merged axes of Transpose": merge_axes(model.graph),
         "Reciprocal as Div": divide(model.graph) if quantised else 0,
     }
     return model, {name: count for name, count in counts.items() if count}
