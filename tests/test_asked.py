@@ -23,8 +23,8 @@ def test_left_alone_each_has_its_own(clean: pytest.Pytester) -> None:
     [
         ("cuda=fp16", {"cuda": "fp16"}),
         ("cuda=fp16,openvino=bf16", {"cuda": "fp16", "openvino": "bf16"}),
-        ("bf16", {"cpu": "bf16", "cuda": "bf16", "openvino": "bf16", "apple": "bf16"}),
-        ("cuda=fp16,bf16", {"cpu": "bf16", "cuda": "fp16", "openvino": "bf16", "apple": "bf16"}),
+        ("bf16", {"cpu": "bf16", "cuda": "bf16", "openvino": "bf16", "apple": "bf16", "rocm": "bf16"}),
+        ("cuda=fp16,bf16", {"cpu": "bf16", "cuda": "fp16", "openvino": "bf16", "apple": "bf16", "rocm": "bf16"}),
     ],
 )
 def test_a_precision(clean: pytest.Pytester, words: str, asked: dict[str, str]) -> None:
