@@ -248,8 +248,6 @@ class Bench:
 
         encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint
         # Exported anew for every combination of shapes: no axis varies within a program.
-        shared = program_key(
-            checkpoint.recipe, encoded, generates=task.generates, varying={name: () for name in encoded}
-        )
+        shared = program_key(checkpoint.recipe, encoded, generates=task.generates, varying=dict.fromkeys(encoded, ()))
         key = source_key(checkpoint, encoded, shared)
         return torch_program(checkpoint, encoded, generates=task.generates, key=key)

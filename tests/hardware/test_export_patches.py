@@ -15,7 +15,8 @@ from torch.export import Dim
 from transformers import PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
-from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, solve_unit_lower, without_loss
+from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, without_loss
+from pytest_ipfs_accelerate.hardware.export_recurrences import solve_unit_lower
 from pytest_ipfs_accelerate.hardware.parts import outermost
 
 Call = Callable[..., Any]
