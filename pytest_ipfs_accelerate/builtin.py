@@ -56,7 +56,7 @@ HARDWARE = {
             "openvino",
             "openvino:OpenVino",
             "OpenVINO on the CPU, or on the device asked for",
-            ("fp32", "bf16", "fp16"),
+            ("fp32", "bf16", "fp16", "int8"),
             r"CPU|GPU(\.\d+)?|NPU|AUTO",
         ),
         _hardware(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 import openvino
 from transformers.exporters.runners.runner_openvino import OpenVINOModelRunner
 
@@ -11,9 +12,13 @@ from ..models.checkpoint import Checkpoint
 from .base import Endpoint, Hardware, NotOnHardware
 from .export import Component, Program
 from .exported import ExportedEndpoint
+from .onnxruntime import OnnxRuntimeEndpoint
+from .quantise import quantised_program
 
-_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
-"""Precisions by OpenVINO's name of them."""
+_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+"""Precisions by OpenVINO's name of them; what a quantised graph leaves in floats stays in fp32."""
+
+INTEGERS = ("i8", "u8")
 
 
 class OpenVinoEndpoint(ExportedEndpoint):
@@ -37,6 +42,9 @@ class OpenVinoEndpoint(ExportedEndpoint):
             raise NotOnHardware(f"{device} was asked for; OpenVINO sees {', '.join(here)}")
         self.device = device if device == "AUTO" else str(self.core.get_property(device, "FULL_DEVICE_NAME"))
         self.threads = threads
+        if precision == "int8":
+            models = {name: onnx.load_from_string(part.onnx) for name, part in program.components.items()}
+            program = quantised_program(program, models, precision, threads)
         super().__init__(program, allow_fallback=allow_fallback)
 
     def open(self, name: str, component: Component) -> OpenVINOModelRunner:
@@ -49,6 +57,10 @@ class OpenVinoEndpoint(ExportedEndpoint):
         model = self.core.read_model(component.onnx)
         return OpenVINOModelRunner(self.core.compile_model(model, self.target, options), component.metadata)
 
+    def own_reference(self) -> Endpoint | None:
+        """ONNX Runtime's CPU on the same quantised graphs."""
+        return OnnxRuntimeEndpoint(self.program, self.threads, optimise=False) if self.precision == "int8" else None
+
     def component_evidence(self, runner: OpenVINOModelRunner) -> dict[str, Any]:
         compiled = runner.compiled_model
         devices = [str(device) for device in compiled.get_property("EXECUTION_DEVICES")]
@@ -58,6 +70,8 @@ class OpenVinoEndpoint(ExportedEndpoint):
             device.partition(".")[0] != self.target.partition(".")[0] for device in devices
         ):
             raise NotOnHardware(f"executed on {devices}, not on {self.target}")
+        if self.precision == "int8" and not any(found.get(name) for name in INTEGERS):
+            raise NotOnHardware(f"int8 was asked for; nodes by precision are {found}")
         asked = _HINTS[self.precision]
         reduced = sum(count for precision, count in found.items() if precision in ("bf16", "f16"))
         if hint != asked or (reduced if asked == "f32" else not found.get(asked)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize
+from onnxruntime.quantization import CalibrationDataReader, QuantType, StaticQuantConfig, quantize
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 from transformers.exporters.runners.runner_onnx import OnnxModelRunner
 from transformers.exporters.utils import onnx_feed
@@ -86,13 +86,25 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         self._left: Iterator[Feed] = iter(self._feeds)
 
 
+def _matrices_alone(model: Path, reader: CalibrationDataReader, **types: QuantType) -> StaticQuantConfig:
+    """Only what gains by integers on a CPU: products with a matrix, and convolutions."""
+    return StaticQuantConfig(reader, op_types_to_quantize=["MatMul", "Gemm", "Conv"], **types)
+
+
+_CONFIGS: Mapping[str, Callable[..., StaticQuantConfig]] = {
+    "a16w8": get_qnn_qdq_config,
+    "a8w8": get_qnn_qdq_config,
+    "int8": _matrices_alone,
+}
+
+
 def quantised(model: ModelProto, feeds: Sequence[Feed], scheme: str) -> ModelProto:
     """A graph in QDQ form, calibrated on these calls of it."""
     activations, weights = SCHEMES[scheme]
     with tempfile.TemporaryDirectory() as name, _quiet():
         before, after = Path(name, "float.onnx"), Path(name, "quantised.onnx")
         onnx.save(model, before)
-        config = get_qnn_qdq_config(before, _Reader(feeds), activation_type=activations, weight_type=weights)
+        config = _CONFIGS[scheme](before, _Reader(feeds), activation_type=activations, weight_type=weights)
         quantize(before, after, config)
         return onnx.load(after)
 

@@ -144,6 +144,22 @@ def test_openvino_elsewhere_or_reduced_is_found(
         endpoint.evidence()
 
 
+def test_openvino_in_integers_is_held_against_the_same_graph_elsewhere() -> None:
+    task = task_on(recipe("resnet", "image-classification"), "image-classification")
+    program = export_program(task.checkpoint, task.encode(list(task.samples())), generates=False)
+    endpoint = run(OpenVino(precision="int8").lower(task.checkpoint, program), task)
+    nodes = endpoint.evidence()["components"]["model"]["nodes by precision"]
+    assert nodes["i8"] or nodes["u8"]
+    own: Any = endpoint.own_reference()
+    assert own.program is endpoint.program  # type: ignore[attr-defined]
+    floats = run(OpenVino().lower(task.checkpoint, program), task)
+    assert floats.own_reference() is None
+    floats.precision = "int8"
+    floats._evidence.clear()  # type: ignore[attr-defined]
+    with pytest.raises(NotOnHardware, match="int8 was asked for; nodes by precision are"):
+        floats.evidence()
+
+
 def test_a_device_that_openvino_does_not_see(task: Task, program: Program) -> None:
     with pytest.raises(NotOnHardware, match=r"GPU\.7 was asked for; OpenVINO sees .*CPU"):
         OpenVino(device="GPU.7").lower(task.checkpoint, program)
