@@ -124,18 +124,25 @@ def run_case(job: Job, enter: Enter) -> Verdict:
     return run.verdict(Outcome.PASSED)
 
 
+def raw_comparisons(
+    task: Task, form: Form, expected: HandlerResult, actual: HandlerResult, tolerance: Tolerance, against: str
+) -> list[Comparison]:
+    """The raw outputs of two results of the same form: row by row, and those that belong to no row."""
+    sides = (expected.outputs, actual.outputs)
+    rows = [task.rows(outputs, form.encoded) for outputs in sides]
+    loose = [{key: outputs[key] for key in task.unassigned(outputs, form.encoded)} for outputs in sides]
+    return [
+        *compare_tied_rows(rows[0], rows[1], tolerance, against),
+        *compare_outputs(loose[0], loose[1], tolerance, against),
+    ]
+
+
 def against_reference(
     name: str, task: Task, form: Form, expected: HandlerResult, actual: HandlerResult, tolerance: Tolerance
 ) -> list[Comparison]:
     """One form of the samples: raw outputs row by row, those that belong to no row, and the decoded answers."""
     against = f"reference, {name}"
-    sides = (expected.outputs, actual.outputs)
-    rows = [task.rows(outputs, form.encoded) for outputs in sides]
-    loose = [{key: outputs[key] for key in task.unassigned(outputs, form.encoded)} for outputs in sides]
-    raw = [
-        *compare_tied_rows(rows[0], rows[1], tolerance, against),
-        *compare_outputs(loose[0], loose[1], tolerance, against),
-    ]
+    raw = raw_comparisons(task, form, expected, actual, tolerance, against)
     decoded = compare_decoded(expected.decoded, actual.decoded, tolerance, against, task.differences)
     return [*raw, excused(decoded, raw, tolerance)]
 
@@ -328,8 +335,7 @@ class CaseRun:
         assert self.endpoint is not None
         for name, twin in self.endpoint.twins().items():
             other = Handler(self.job.case, task, twin).handle(form.natural, form.encoded)
-            rows = [task.rows(outputs, form.encoded) for outputs in (result.outputs, other.outputs)]
-            found = compare_tied_rows(rows[0], rows[1], tolerance, f"{name}, unpadded")
+            found = raw_comparisons(task, form, result, other, tolerance, f"{name}, unpadded")
             with self._explained(task, twin, "unpadded", form, tolerance):
                 self._keep(found, f"departs with {name}")
 

@@ -132,3 +132,9 @@ def test_another_device_or_precision_than_was_asked_for(hardware: str, fault: st
     verdict = run_case(job("bert", "fill-mask", hardware, f"sabotage:{fault}"), lambda stage: None)
     assert (verdict.outcome, verdict.stage, verdict.exception) == (Outcome.FAILED, Stage.RUN, "NotOnHardware")
     assert words in verdict.reason
+
+
+def test_the_twin_of_a_task_whose_outputs_are_no_rows_is_compared() -> None:
+    verdict = run_case(job("jev", "decision", "onnxruntime"), lambda stage: None)
+    assert verdict.outcome is Outcome.PASSED, verdict.reason
+    assert [c for c in verdict.comparisons if c.against == "optimisations off, unpadded"]
