@@ -11,10 +11,6 @@ from .settings import Settings
 from .specs import HardwareSpec
 from .words import nearest
 
-SOC_MODELS = ("36", "43", "57", "60", "69", "87")
-"""SoC models on which the HTP's simulator of onnxruntime-qnn 2.7 opens a session: 36 is Snapdragon 8 Gen 1, 43 8 Gen 2, 57 8
-Gen 3, 60 X Elite, 69 8 Elite, 87 8 Elite Gen 5. Another one, or none, fails to allocate memory."""
-
 
 def asked_precisions(settings: Settings, hardware: Mapping[str, HardwareSpec]) -> dict[str, str]:
     """By hardware: the precision that it is asked for. ``bf16`` asks every hardware that has it, ``cuda=fp16`` one.
@@ -43,9 +39,11 @@ def asked_devices(settings: Settings, hardware: Mapping[str, HardwareSpec]) -> d
     Raises:
         pytest.UsageError: there is no such hardware, or it has no devices of that name.
     """
-    source = settings.sources.get("device", "")
-    found = {}
-    for word in settings.device:
+    asked = [(word, settings.sources["device"]) for word in settings.device]
+    if soc := settings.qualcomm_soc:
+        asked.append((f"qualcomm={soc}", settings.sources["qualcomm-soc"]))
+    found: dict[str, str] = {}
+    for word, source in asked:
         name, separator, device = word.partition("=")
         if not separator:
             raise pytest.UsageError(f"{source}: {word!r} is not of the form cuda=1")
@@ -54,13 +52,8 @@ def asked_devices(settings: Settings, hardware: Mapping[str, HardwareSpec]) -> d
             raise pytest.UsageError(f"{source}: {name} has no devices to choose from")
         if re.fullmatch(spec.devices, device) is None:
             raise pytest.UsageError(f"{source}: {device!r} is not a device of {name}: it must match {spec.devices}")
-        found[name] = device
-    if soc := settings.qualcomm_soc:
-        source = settings.sources["qualcomm-soc"]
-        if soc not in SOC_MODELS:
-            raise pytest.UsageError(f"{source}: {soc!r} is not an SoC model that was tried: {', '.join(SOC_MODELS)}")
-        if found.setdefault("qualcomm", soc) != soc:
-            raise pytest.UsageError(f"{source}: {soc}, and --ipfs-device asks for qualcomm={found['qualcomm']}")
+        if found.setdefault(name, device) != device:
+            raise pytest.UsageError(f"{source}: {word}, and {name}={found[name]} is asked for, too")
     return found
 
 

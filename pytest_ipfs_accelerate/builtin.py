@@ -38,6 +38,10 @@ def _hardware(
     )
 
 
+_SOC_MODELS = "36|43|57|60|69|87"
+"""SoC models on which onnxruntime-qnn 2.7 opens a session: Snapdragon 8 Gen 1 to 3, X Elite, 8 Elite and 8 Elite Gen 5. Another
+one fails to allocate memory."""
+
 _FLOATS = ("fp32", "fp16", "bf16")
 
 
@@ -71,7 +75,7 @@ HARDWARE = {
             "qualcomm:Qualcomm",
             "Qualcomm's HTP through ONNX Runtime; a simulator off the device; the device is a SoC model",
             ("fp16", "a16w8", "a8w8"),
-            r"\d+",
+            _SOC_MODELS,
         ),
         _hardware("inductor", "inductor:Inductor", "torch.compile on the CPU, as generated C++", default=False),
         _hardware("rocm", "torch_device:Rocm", "torch eager on an AMD GPU", _FLOATS, r"\d+", default=False),

@@ -127,9 +127,7 @@ class Plan:
         """The cases of these model types under the other settings; on hardware that runs only where it is named, those alone
         that the settings or ``also`` name."""
         settings = self.settings
-        hardware = self._choose("hardware", settings.hardware, self.hardware)
-        if all(word.startswith("!") for word in settings.hardware):
-            hardware = [name for name in hardware if self.hardware[name].default or name in also]
+        hardware = self._choose_hardware(settings.hardware, also)
         tasks = set(self._choose("tasks", settings.tasks, self.all_tasks(), aliases=self.aliases))
         categories = set(self._choose("category", settings.category, CATEGORIES))
         chosen = [model for model in models if self.registry.category(model) in categories]
@@ -165,10 +163,17 @@ class Plan:
     def marked_cases(self, models: str = "*", tasks: str = "", hardware: str = "") -> list[Case]:
         """The cases of a marker ``ipfs_cases``, in the words of the options; what it leaves out is as the options say."""
         chosen = self._choose("models", split(models), self.registry, sets=self.sets)
-        cases = [case for some in self.cases(chosen, split(hardware)).values() for case in some]
+        kept_hardware = self._choose_hardware(split(hardware))
+        cases = [case for some in self.cases(chosen, kept_hardware).values() for case in some]
         kept_tasks = self._choose("tasks", split(tasks), self.all_tasks(), aliases=self.aliases)
-        kept_hardware = self._choose("hardware", split(hardware), self.hardware)
         return [case for case in cases if base_task(case.task) in kept_tasks and case.hardware in kept_hardware]
+
+    def _choose_hardware(self, words: tuple[str, ...], also: Container[str] = ()) -> list[str]:
+        """What the words choose; where they name none, what is optional is left out unless it is in ``also``."""
+        chosen = self._choose("hardware", words, self.hardware)
+        if any(not word.startswith("!") for word in words):
+            return chosen
+        return [name for name in chosen if self.hardware[name].default or name in also]
 
     def all_tasks(self) -> Iterable[str]:
         """Every task that is declared or stands in the registry."""

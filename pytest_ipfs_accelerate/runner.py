@@ -263,9 +263,11 @@ class CaseRun:
                 name: handler.handle(form.natural, form.encoded) for name, form in forms.items() if name not in results
             }
             self.evidence["backend"] = dict(results["batch"].evidence)
-            asked, found = self.job.precision, results["batch"].precision
-            if asked and asked != found:
-                raise NotOnHardware(f"{asked} was asked for; it computed in {found}")
+            if found := handler.endpoint.warnings():
+                self.evidence.setdefault("warnings", []).extend(found)
+            asked, precision = self.job.precision, results["batch"].precision
+            if asked and asked != precision:
+                raise NotOnHardware(f"{asked} was asked for; it computed in {precision}")
             for name, result in results.items():
                 if faults := faults_of(result.outputs):
                     raise Fault(f"the output of the {name} sample: {'; '.join(faults)}")

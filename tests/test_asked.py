@@ -71,10 +71,13 @@ def test_the_soc_of_qualcomm_by_its_own_option(clean: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--ipfs-qualcomm-soc=68"], "--ipfs-qualcomm-soc: '68' is not an SoC model that was tried: 36, 43, 57"),
+        (
+            ["--ipfs-qualcomm-soc=68"],
+            r"--ipfs-qualcomm-soc: '68' is not a device of qualcomm: it must match 36\|43\|57",
+        ),
         (
             ["--ipfs-qualcomm-soc=69", "--ipfs-device=qualcomm=57"],
-            "--ipfs-qualcomm-soc: 69, and --ipfs-device asks for qualcomm=57",
+            "--ipfs-qualcomm-soc: qualcomm=69, and qualcomm=57 is asked for, too",
         ),
     ],
 )

@@ -56,6 +56,14 @@ def test_hardware_that_is_not_default_runs_where_it_is_named(run: Run, clean: py
     assert named not in collected(run, "--ipfs-models=bee", "--ipfs-hardware=!cuda")
     assert collected(run, "--ipfs-models=bee", "--ipfs-hardware=loopback") == [named]
     assert collected(run, named) == [named]
+    clean.makepyfile("""
+        import pytest
+        @pytest.mark.ipfs_cases(models="bee", hardware="loop*")
+        def test_named(ipfs_case): assert ipfs_case.hardware == "loopback"
+        @pytest.mark.ipfs_cases(models="bee", hardware="!cuda")
+        def test_left_out(ipfs_case): assert ipfs_case.hardware != "loopback"
+    """)
+    run("--ipfs-models=bee", "--collect-only", "-q", str(clean.path)).stdout.fnmatch_lines(["6 tests collected*"])
 
 
 def test_add_a_task(run: Run, run_apart: Run, clean: pytest.Pytester) -> None:

@@ -58,6 +58,10 @@ class Endpoint(ABC):
             f"{type(self).__name__} lets nobody look at what lies between its inputs and its outputs"
         )
 
+    def warnings(self) -> list[str]:
+        """What a user is told of though the case may pass: an artifact that was damaged, say. Read after the last run."""
+        return []
+
     @abstractmethod
     def evidence(self) -> dict[str, Any]:
         """What proves that this hardware computed what was asked: builtin values only. Read after the last run.

@@ -126,6 +126,10 @@ class CoreMlEndpoint(ExportedEndpoint):
             "translated by our registrations": dict(registered),
         }
 
+    def warnings(self) -> list[str]:
+        runners: Iterable[Any] = self.runners.values()
+        return [made.warning for runner in runners for made, _ in runner.programs.values() if made.warning]
+
     def evidence(self) -> dict[str, Any]:
         return {"coremltools": coremltools.__version__, "Core ML ran": False, **super().evidence()}
 

@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ import coremltools
 from torch.export import ExportedProgram
 from transformers.exporters.metadata import ExportMetadata
 
-from ..store import Missing, Store, cid_of
+from ..store import Damaged, Missing, Store, cid_of
 from .coreml_ops import decompositions, registered, rename_arguments
 from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, export_call
 
@@ -40,7 +41,7 @@ class ConversionFault(Exception):
 class Converted:
     """A component at fixed shapes: the bytes of ``model.mlmodel`` and ``weight.bin`` of its package, the structure of its
     output, the types that torch gives it (Core ML has neither 64 bits nor booleans there), the ops that were translated by a
-    registration of ours, and whether it was in the store."""
+    registration of ours, whether it was in the store, and what was wrong with what was."""
 
     spec: bytes
     weights: bytes
@@ -48,6 +49,7 @@ class Converted:
     dtypes: Sequence[str]
     registered: Mapping[str, int]
     kept: bool
+    warning: str = ""
 
     @property
     def cid(self) -> str:
@@ -62,10 +64,15 @@ def converted(component: TorchComponent, call: Call, precision: str, key: str, s
         ConversionFault: it cannot be.
     """
     source = hashlib.sha256(json.dumps([key, call.described, dict(component.flags), precision, _made_by()]).encode())
+    warning = ""
     if store is not None:
-        with contextlib.suppress(Missing):  # or damaged: then it is made again
+        try:
             return _load(store, store.find(source.hexdigest()))
-    found = _convert(component, call, precision)
+        except Damaged as damaged:
+            warning = f"the artifact {damaged} in {store.root} was damaged; it is made again"
+        except Missing:
+            pass
+    found = replace(_convert(component, call, precision), warning=warning)
     if store is not None:
         store.link(source.hexdigest(), _save(store, found))
     return found
@@ -158,7 +165,7 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with open("/dev/null", "w") as sink, contextlib.redirect_stderr(sink):
+        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
             yield
     finally:
         logger.setLevel(level)

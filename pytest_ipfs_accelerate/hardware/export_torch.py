@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,9 @@ from transformers.exporters.utils import (
 
 from ..models.checkpoint import Checkpoint
 from .export import WHOLE
+from .export_patches import patched, without_loss
 from .generate import CACHES
-from .parts import IN_PARTS, left_over, merges_features
+from .parts import IN_PARTS, late_decode, left_over, merges_features, outermost, path_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +78,8 @@ def torch_program(
 
 
 def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
-    parts = decompose_for_generation(model, dict(inputs))
+    with late_decode(model):
+        parts = decompose_for_generation(model, dict(inputs))
     _, decode = parts["decode"]
     if not any(pytree.tree_leaves(_cache(model, decode.get(name))) for name in CACHES):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
@@ -95,17 +97,18 @@ def _multimodal(
     model: Any, inputs: Mapping[str, Tensor], parts: Mapping[str, tuple[nn.Module, dict[str, Any]]]
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """``parts``, those of a forward that they lack, and what these leave over."""
-    found = {**decompose_multimodal(model, dict(inputs)), **parts}
-    paths = [_path(model, module, name) for name, (module, _) in found.items()]
-    rest = left_over(model, inputs, paths)
+    every = {**decompose_multimodal(model, dict(inputs)), **parts}
+    paths = {name: _path(model, module, name) for name, (module, _) in every.items()}
+    kept = {name for name, path in paths.items() if not path} | outermost(
+        {name: path for name, path in paths.items() if path}
+    ).keys()
+    found = {name: every[name] for name in every if name in kept}
+    rest = left_over(model, inputs, [paths[name] for name in found])
     return found | {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
 
 
 def _path(model: nn.Module, part: nn.Module, name: str) -> str:
-    if name in (WHOLE, "prefill", "decode"):
-        return ""
-    paths: Iterator[str] = (path for path, module in model.named_modules() if module is part)
-    return next(paths)
+    return "" if name in (WHOLE, "prefill", "decode") else path_of(model, part)
 
 
 def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str, Any]) -> TorchComponent:
@@ -161,7 +164,9 @@ def export_call(component: TorchComponent, call: Call) -> tuple[ExportedProgram,
         Tensor, lambda tensor: tensor.clone(memory_format=torch.contiguous_format), dict(call.arguments)
     )
     exporter = _Exporter()  # type: ignore[no-untyped-call]
-    program, metadata = exporter.export_program(component.model, {**arguments, **component.flags}, DynamoConfig())
+    model: Any = component.model
+    with patched(), without_loss(model):
+        program, metadata = exporter.export_program(model, {**arguments, **component.flags}, DynamoConfig())
     return program, metadata
 
 

@@ -85,6 +85,8 @@ class InductorEndpoint(TorchEndpoint):
             found["graph breaks"] = dict(counters["graph_break"])
         if self.eager:
             found["modules that ran eagerly"] = sorted(self.eager)
+        if breaks or self.eager:
+            found["fallback"] = {"breaks in a graph": breaks, "modules that ran eagerly": len(self.eager)}
         return found
 
 

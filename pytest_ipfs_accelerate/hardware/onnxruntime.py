@@ -50,6 +50,8 @@ class OnnxRuntimeEndpoint(ExportedEndpoint):
         name, _, index = device.partition(":")
         self.provider = f"{name}{SUFFIX}"
         self.options = {"device_id": index} if index else {}
+        if name == "CUDA":
+            self.options["use_tf32"] = "0"  # on by default, it keeps 10 bits of mantissa: that is no fp32
         here = onnxruntime.get_available_providers()
         if self.provider not in here:
             names = ", ".join(found.removesuffix(SUFFIX) for found in here)

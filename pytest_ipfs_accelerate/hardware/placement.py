@@ -21,9 +21,10 @@ def placed(nodes: Mapping[str, int], belongs: str, *, allow_fallback: bool) -> d
 
 
 def fallback(components: Iterable[Mapping[str, Any]], by_torch: int) -> dict[str, int]:
-    """How much ran elsewhere over all components, and how many matrices torch multiplied by; empty where nothing did."""
-    counts = {"nodes": 0, "nodes elsewhere": 0, "matrices by torch": by_torch}
-    for component in components:
-        counts["nodes"] += sum(component.get("nodes by provider", {}).values())
-        counts["nodes elsewhere"] += component.get("nodes elsewhere", 0)
-    return counts if counts["nodes elsewhere"] or by_torch else {}
+    """What ran elsewhere over all components, counted under the words that a report prints; empty where nothing did."""
+    parts = list(components)
+    elsewhere = sum(part.get("nodes elsewhere", 0) for part in parts)
+    if not elsewhere and not by_torch:
+        return {}
+    nodes = sum(sum(part.get("nodes by provider", {}).values()) for part in parts)
+    return {"nodes elsewhere": elsewhere, "nodes in all": nodes, "matrices multiplied by torch": by_torch}

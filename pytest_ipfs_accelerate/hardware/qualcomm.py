@@ -140,6 +140,7 @@ class QualcommEndpoint(ExportedEndpoint):
         if precision in SCHEMES:
             program = quantised_program(program, self.models, precision, threads)
             self.models = {name: onnx.load_from_string(part.onnx) for name, part in program.components.items()}
+        self.tensors = quantised_tensors(self.models.values())
         device = qnn_devices()[0].device
         # On a machine without an NPU the same library simulates one, and says so by the type of its device.
         simulated = device.type is not onnxruntime.OrtHardwareDeviceType.NPU
@@ -168,15 +169,14 @@ class QualcommEndpoint(ExportedEndpoint):
         return OnnxRuntimeEndpoint(self.program, self.threads, optimise=False)
 
     def evidence(self) -> dict[str, Any]:
-        tensors = quantised_tensors(self.models.values())
-        found = scheme_found(tensors) or "fp16"
+        found = scheme_found(self.tensors) or "fp16"
         if found != self.precision:
             raise NotOnHardware(
-                f"{self.precision} was asked for; the graphs are in {found}: tensors by integer {tensors}"
+                f"{self.precision} was asked for; the graphs are in {found}: tensors by integer {self.tensors}"
             )
         return {
             **super().evidence(),
-            "quantised tensors": tensors,
+            "quantised tensors": self.tensors,
             "libraries": f"onnxruntime {onnxruntime.__version__}, onnxruntime-qnn {onnxruntime_qnn.__version__} "
             f"with QNN {qnn_version}, SoC model {self.soc_model}",
         }

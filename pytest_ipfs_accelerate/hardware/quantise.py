@@ -17,13 +17,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import CalibrationDataReader, QuantType, StaticQuantConfig, quantize
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
+from torch import Tensor
 from transformers.exporters.runners.runner_onnx import OnnxModelRunner
 from transformers.exporters.utils import onnx_feed
 
+from ..parity import TOLERANCES, compare_outputs
 from .export import Component, Program
 from .onnxruntime import OnnxRuntimeEndpoint
 
@@ -127,6 +131,31 @@ def scheme_found(tensors: Mapping[str, int]) -> str:
     return {"uint16": "a16w8", "uint8": "a8w8"}.get(max(tensors, key=tensors.__getitem__), "")
 
 
+def check_rewriting(name: str, before: bytes, after: ModelProto, feed: Feed) -> None:
+    """Hold a graph that was rewritten for a hardware against the one that it was made of, both in floats: in integers the two
+    sides of a comparison share the rewritten one, and would share its fault.
+
+    Raises:
+        RewritingFault: it gives other numbers.
+    """
+    expected, actual = _run(before, feed), _run(after.SerializeToString(), feed)
+    for comparison in compare_outputs(expected, actual, TOLERANCES["onnxruntime", "fp32"], "before it was rewritten"):
+        if not comparison.ok:
+            raise RewritingFault(f"{name}: {comparison}")
+
+
+class RewritingFault(Exception):
+    """A graph that was rewritten for a hardware gives other numbers in floats."""
+
+
+def _run(data: bytes, feed: Feed) -> dict[str, Tensor]:
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    return {
+        name: torch.from_numpy(np.asarray(value)) for name, value in zip(names, session.run(None, feed), strict=True)
+    }
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the advice of the quantiser to preprocess the graph: what it would do, the exporter has done."""
@@ -140,8 +169,14 @@ def _quiet() -> Iterator[None]:
 
 
 def quantised_program(program: Program, models: Mapping[str, ModelProto], scheme: str, threads: int) -> Program:
-    """A program with each of its components (``models``, as the hardware wants them) quantised."""
+    """A program with each of its components (``models``, as the hardware wants them) quantised.
+
+    Raises:
+        RewritingFault: a component as the hardware wants it gives other numbers.
+    """
     feeds = recorded_feeds(program, threads)
+    for name, component in program.components.items():
+        check_rewriting(name, component.onnx, models[name], feeds[name][0])
     components = {
         name: replace(component, onnx=quantised(models[name], feeds[name], scheme).SerializeToString())
         for name, component in program.components.items()

@@ -67,14 +67,16 @@ def note_lines(tally: Tally) -> list[str]:
 
 
 def fallback_lines(verdicts: Iterable[Verdict]) -> list[str]:
-    """By hardware: how much of the cases ran elsewhere, where the user allowed it."""
+    """By hardware: what of the cases ran elsewhere, where the user allowed it, under the words of the evidence."""
     found: dict[str, Counter[str]] = {}
+    cases: Counter[str] = Counter()
     for verdict in verdicts:
         if counts := verdict.evidence.get("backend", {}).get("fallback"):
-            found.setdefault(verdict.hardware, Counter()).update({**counts, "cases": 1})
+            found.setdefault(verdict.hardware, Counter()).update(counts)
+            cases[verdict.hardware] += 1
     return [
-        f"{name}: fallback allowed; {counts['nodes elsewhere']} of {counts['nodes']} nodes ran elsewhere, torch multiplied by "
-        f"{plural(counts['matrices by torch'], 'matrix', 'matrices')} ({plural(counts['cases'], 'case')})"
+        f"{name}: fallback allowed, in {plural(cases[name], 'case')}: "
+        + ", ".join(f"{count} {what}" for what, count in counts.items())
         for name, counts in found.items()
     ]
 

@@ -83,6 +83,9 @@ def test_a_damaged_program_is_converted_again(kept: Path) -> None:
         file.write_bytes(b"damaged")
     again = run(kept)
     assert again.outcome is Outcome.PASSED
+    (warning,) = again.evidence["warnings"]
+    assert f"the artifact {programs[0]['cid']}" in warning
+    assert "was damaged; it is made again" in warning
     assert [program["kept"] for program in again.evidence["backend"]["components"]["model"]["programs"]] == [
         False,
         *[True] * (len(programs) - 1),

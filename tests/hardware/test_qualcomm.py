@@ -17,7 +17,12 @@ from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Stage, Verdi
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import MASKED, rewrite
-from pytest_ipfs_accelerate.hardware.quantise import quantised_program, quantised_tensors, scheme_found
+from pytest_ipfs_accelerate.hardware.quantise import (
+    RewritingFault,
+    quantised_program,
+    quantised_tensors,
+    scheme_found,
+)
 
 
 def run(target: str = "", precision: str = "") -> Verdict:
@@ -95,3 +100,13 @@ def test_a_mask_leaves_the_scores_their_steps() -> None:
         model, counts = rewrite(data, quantised=quantised)
         assert counts == {"clamped mask constants": 1}
         assert numpy_helper.to_array(model.graph.initializer[0]).tolist() == [0, lowest, -7]
+
+
+def test_a_rewriting_that_changes_the_numbers_is_found_before_both_sides_share_it(
+    program: Program,
+) -> None:
+    models = {name: onnx.load_from_string(part.onnx) for name, part in program.components.items()}
+    weight = next(t for t in models["model"].graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) > 1)
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+    with pytest.raises(RewritingFault, match=r"model: logits .before it was rewritten.: relative L2"):
+        quantised_program(program, models, "a16w8", threads=1)
