@@ -86,12 +86,25 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SkillSource:
+    """Where a skill class of the user's stands: class ``name`` in ``file``. ``root`` is the directory that must be on
+    ``sys.path`` to import it as ``module``; ``module`` is empty where no import can reach it. ``line`` is that of the class."""
+
+    name: str
+    file: str
+    root: str
+    module: str
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One case, with everything that the host process needs to run it: the host reads no registry and loads no plugin.
 
     ``precision`` and ``device`` are what the hardware is asked for, its own where they are empty; with ``allow_fallback`` some
     of it may run elsewhere; with ``explain`` a case that fails parity says where it first departs. ``cache_dir`` is the
-    directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept.
+    directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept. ``skill`` is the class of the user's
+    that is checked in place of our own.
     """
 
     case: Case
@@ -105,3 +118,4 @@ class Job:
     explain: bool = False
     cache_dir: str = ""
     cache_size: int = 0
+    skill: SkillSource | None = None

@@ -42,6 +42,8 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
     KNOWN = "known"
     FIXED = "fixed"
+    FAKE = "fake"
+    """A skill class of the user's says that it is real, and is not."""
 
 
 class Implementation(StrEnum):

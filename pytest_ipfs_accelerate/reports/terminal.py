@@ -11,7 +11,7 @@ from ..verdict import Implementation, Outcome, Verdict
 from ..words import plural
 from .tally import Tally
 
-RAN = (Outcome.PASSED, Outcome.FAILED, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.KNOWN, Outcome.FIXED)
+RAN = tuple(outcome for outcome in Outcome if outcome is not Outcome.UNAVAILABLE)
 
 
 def table(rows: list[list[str]]) -> list[str]:
