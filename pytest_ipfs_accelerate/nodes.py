@@ -98,6 +98,7 @@ class CaseItem(pytest.Function):
 
         Raises:
             CaseFailed: the verdict is not ok.
+        pytest.skip.Exception: the checkpoint is not here.
         pytest.xfail.Exception: the failure is known to the ledger.
         """
         plan = plan_of(self.config)
@@ -112,6 +113,9 @@ class CaseItem(pytest.Function):
         self.record(verdict)
         for warning in verdict.evidence.get("warnings", ()):
             warnings.warn(pytest.PytestWarning(f"{self.case.nodeid}: {warning}"), stacklevel=1)
+        if verdict.outcome is Outcome.UNAVAILABLE and verdict.stage is not Stage.SELECT:
+            # A checkpoint that is not here. What --ipfs-require names is hardware, which is.
+            pytest.skip(verdict.reason)
         if verdict.outcome is Outcome.KNOWN:
             pytest.xfail(verdict.reason)
         if not verdict.ok:

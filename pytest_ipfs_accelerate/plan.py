@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TypeVar
@@ -16,13 +17,14 @@ import pytest
 
 from . import builtin
 from .asked import asked_devices, asked_precisions
+from .checkpoints import asked_checkpoints
 from .installed import installed_classes, installed_heads, installed_version
 from .ledger import Ledger, load_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
-from .settings import CASES_MARK, STAGE_SECONDS, Settings, read_settings, split
-from .specs import Availability, HardwareSpec, Job, TaskSpec
-from .verdict import Verdict
+from .settings import CASES_MARK, Settings, base_of, read_settings, split, stage_seconds
+from .specs import Availability, CheckpointSource, HardwareSpec, Job, Recipe, TaskSpec
+from .verdict import Outcome, Verdict
 from .words import nearest
 
 PLAN = pytest.StashKey["Plan"]()
@@ -104,8 +106,24 @@ class Plan:
             path = None  # it is about to be made
         return load_ledger(path)
 
+    @cached_property
+    def checkpoints(self) -> dict[str, CheckpointSource]:
+        """The real checkpoints that were given for model types."""
+        base = base_of(self.config, self.settings.sources.get("checkpoint", ""))
+        return asked_checkpoints(self.settings, tuple(self.registry), base)
+
+    def recipe(self, case: Case) -> Recipe:
+        """What builds the checkpoint of a case: the tiny one, or a real one that was asked for."""
+        recipe = self.registry.recipe(case.model, case.task)
+        weights = self.settings.weights
+        default = None if weights == "tiny" else CheckpointSource(kind=weights, place=recipe.hub)
+        return replace(recipe, checkpoint=self.checkpoints.get(case.model, default))
+
     def judge(self, verdict: Verdict) -> Verdict:
-        """A verdict as the ledger sees it."""
+        """A verdict as the ledger sees it. It tells of tiny checkpoints: that a real one passes makes no row of it wrong."""
+        source = verdict.evidence.get("checkpoint", {}).get("source", "tiny")
+        if verdict.outcome is Outcome.PASSED and source != "tiny":
+            return verdict
         return self.ledger.judge(verdict, verdict.versions, datetime.date.today())
 
     @property
@@ -159,6 +177,7 @@ class Plan:
                     f"pytest_ipfs_modify_cases: {case.nodeid} is not a case: no such row or hardware"
                 )
         self.registry.validate(model)
+        assert self.checkpoints is not None  # read now: one that cannot be used is an error before the run
 
     def marked_cases(self, models: str = "*", tasks: str = "", hardware: str = "") -> list[Case]:
         """The cases of a marker ``ipfs_cases``, in the words of the options; what it leaves out is as the options say."""
@@ -242,7 +261,7 @@ class Plan:
             raise pytest.UsageError(f"{case.nodeid}: {reason}")
         return Job(
             case=case,
-            recipe=self.registry.recipe(case.model, case.task),
+            recipe=self.recipe(case),
             hardware=self.hardware[case.hardware].target,
             task=self.tasks[base_task(case.task)].target,
             threads=self.settings.threads,
@@ -271,8 +290,14 @@ class Plan:
         for name, asked in (("precision", self.precisions), ("device", self.devices)):
             if case.hardware in asked:
                 options.append(f"--ipfs-{name}={case.hardware}={asked[case.hardware]}")
+        if settings.weights != "tiny":
+            options.append(f"--ipfs-weights={settings.weights}")
+        if (given := self.checkpoints.get(case.model)) is not None:
+            revision = f"@{given.revision}" if given.revision else ""
+            options.append(f"--ipfs-checkpoint={case.model}={given.place}{revision}")
         options += ["--ipfs-allow-fallback"] * settings.allow_fallback
-        limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != STAGE_SECONDS[stage]]
+        defaults = stage_seconds(settings.weights)
+        limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != defaults[stage]]
         if limits:
             options.append("--ipfs-timeout=" + ",".join(limits))
         return shlex.join(["pytest", case.nodeid, *options])

@@ -21,6 +21,7 @@ from .handlers import Handler
 from .hardware.base import Endpoint, Hardware, NotOnHardware
 from .hardware.torch_device import Cpu
 from .models.checkpoint import Checkpoint, build_checkpoint
+from .models.hub import CheckpointUnavailable
 from .parity import (
     Tolerance,
     compare_decoded,
@@ -57,7 +58,7 @@ def load(target: str) -> Any:
 
 
 def open_checkpoint(recipe: Recipe) -> Checkpoint:
-    """The tiny checkpoint of a recipe, for a user's own test."""
+    """The checkpoint of a recipe, for a user's own test."""
     return build_checkpoint(recipe)
 
 
@@ -116,6 +117,8 @@ def run_case(job: Job, enter: Enter) -> Verdict:
         run.run()
     except Fault as fault:
         return run.verdict(Outcome.FAILED, str(fault), exception="Fault")
+    except CheckpointUnavailable as missing:
+        return run.verdict(Outcome.UNAVAILABLE, str(missing), exception="CheckpointUnavailable")
     except NotOnHardware as fault:
         return run.verdict(Outcome.FAILED, f"not on {job.case.hardware}: {fault}", exception="NotOnHardware")
     except Exception as error:
@@ -223,7 +226,7 @@ class CaseRun:
                 "class": self.job.recipe.model_class,
                 "parameters": checkpoint.parameters,
                 "weights sha256": checkpoint.digest,
-                "source": "tiny",
+                **checkpoint.origin,
             }
             processor = checkpoint.processor
             why = self.job.recipe.inputs.get("why", "")

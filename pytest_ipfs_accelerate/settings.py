@@ -35,6 +35,11 @@ a machine may be slow and a hang is for ever. The first stage of a fresh host al
 
 ISOLATION = ("process", "none")
 
+WEIGHTS = ("tiny", "cache", "hub")
+
+DOWNLOAD_SECONDS = 3600.0
+"""The limit of the stage ``build`` where it may download a checkpoint, which is some gigabytes."""
+
 WORKERS = "PYTEST_XDIST_WORKER_COUNT"
 
 CASES_MARK = (
@@ -85,6 +90,19 @@ OPTIONS = (
         'a JSON map of model types to tasks, {"bert": ["fill-mask", …]}, first task primary',
     ),
     Option("registry", Kind.TEXT, "FILE", "rows of your own, laid over the shipped model_registry.json"),
+    Option(
+        "weights",
+        Kind.TEXT,
+        "|".join(WEIGHTS),
+        "what models run on: tiny checkpoints built here (default), or those that the registry names on the Hub: from the "
+        "local Hugging Face cache alone (cache), or downloaded (hub)",
+    ),
+    Option(
+        "checkpoint",
+        Kind.LIST,
+        "TYPE=PATH,…",
+        "the checkpoint of a model type: a directory, or a Hub id with or without @revision: bert=./mine",
+    ),
     Option(
         "precision",
         Kind.LIST,
@@ -151,6 +169,8 @@ class Settings:
     category: tuple[str, ...]
     pipeline_map: Path | None
     registry: Path | None
+    weights: str
+    checkpoint: tuple[str, ...]
     precision: tuple[str, ...]
     device: tuple[str, ...]
     qualcomm_soc: str
@@ -243,11 +263,9 @@ def read_settings(config: pytest.Config) -> Settings:
         return name in found and bool(found[name].value)
 
     def path(name: str) -> Path | None:
-        # A path of the ini file is relative to it; one of the command line to where the user stands.
-        if name not in found:
-            return None
-        base = config.rootpath if sources[name].startswith("ini") else config.invocation_params.dir
-        return Path(base, found[name].value)
+        return Path(base_of(config, sources[name]), found[name].value) if name in found else None
+
+    weights = _one_of(WEIGHTS, "a kind of weights", *text("weights", "tiny"))
 
     return Settings(
         models=("*",) if _all(found) else words("models") or None,
@@ -256,14 +274,16 @@ def read_settings(config: pytest.Config) -> Settings:
         category=words("category"),
         pipeline_map=path("pipeline-map"),
         registry=path("registry"),
+        weights=weights,
+        checkpoint=words("checkpoint"),
         precision=words("precision"),
         device=words("device"),
         qualcomm_soc=text("qualcomm-soc", "")[0],
         allow_fallback=flag("allow-fallback"),
         explain=flag("explain"),
         require=words("require"),
-        isolate=_isolation(*text("isolate", "process")),
-        timeouts=_timeouts(*text("timeout", "")),
+        isolate=_one_of(ISOLATION, "a way to isolate", *text("isolate", "process")),
+        timeouts=_timeouts(stage_seconds(weights), *text("timeout", "")),
         cache_dir=_cache_dir(path("cache-dir"), sources.get("cache-dir", "")),
         cache_size=_bytes(*text("cache-size", "10GB")),
         cache_clear="cache-clear" in found,
@@ -296,15 +316,25 @@ def _on_command_line(config: pytest.Config) -> bool:
     return "--ipfs-models" in typed or "--ipfs-all" in typed
 
 
-def _isolation(value: str, source: str) -> str:
-    if value not in ISOLATION:
-        raise pytest.UsageError(f"{source}: {value!r} is not a way to isolate{nearest(value, ISOLATION)}")
+def base_of(config: pytest.Config, source: str) -> Path:
+    """What a path is relative to: one of the ini file to pytest's root directory, any other to where the user stands."""
+    return config.rootpath if source.startswith("ini") else config.invocation_params.dir
+
+
+def _one_of(known: tuple[str, ...], what: str, value: str, source: str) -> str:
+    if value not in known:
+        raise pytest.UsageError(f"{source}: {value!r} is not {what}{nearest(value, known)}")
     return value
 
 
-def _timeouts(text: str, source: str) -> Mapping[Stage, float]:
+def stage_seconds(weights: str) -> Mapping[Stage, float]:
+    """The default limits of the stages, by what the models run on."""
+    return {**STAGE_SECONDS, Stage.BUILD: DOWNLOAD_SECONDS} if weights == "hub" else STAGE_SECONDS
+
+
+def _timeouts(defaults: Mapping[Stage, float], text: str, source: str) -> Mapping[Stage, float]:
     """Seconds by stage, from ``120`` for all of them or ``export=900,run=30`` for some."""
-    timeouts = dict(STAGE_SECONDS)
+    timeouts = dict(defaults)
     for word in split(text):
         name, separator, number = word.rpartition("=")
         seconds = _seconds(number, word, source)
