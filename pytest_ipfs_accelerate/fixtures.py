@@ -55,7 +55,7 @@ def ipfs_checkpoint(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
     if reason := plan.unavailable(ipfs_case._replace(hardware="cpu")):
         pytest.skip(reason)
     from .models.hub import CheckpointUnavailable
-    from .runner import open_checkpoint
+    from .opening import open_checkpoint
 
     try:
         return open_checkpoint(plan.job(ipfs_case).recipe)
@@ -73,7 +73,7 @@ def ipfs_handler(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
             pytest.fail(f"required and unavailable: {reason}", pytrace=False)
         pytest.skip(reason)
     from .models.hub import CheckpointUnavailable
-    from .runner import open_handler
+    from .skillset.classes import open_handler
 
     try:
         return open_handler(plan.job(ipfs_case))

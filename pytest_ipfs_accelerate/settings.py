@@ -40,6 +40,8 @@ WEIGHTS = ("tiny", "cache", "hub")
 DOWNLOAD_SECONDS = 3600.0
 """The limit of the stage ``build`` where it may download a checkpoint, which is some gigabytes."""
 
+CACHE_SIZE = "10GB"
+
 WORKERS = "PYTEST_XDIST_WORKER_COUNT"
 
 CASES_MARK = (
@@ -285,7 +287,7 @@ def read_settings(config: pytest.Config) -> Settings:
         isolate=_one_of(ISOLATION, "a way to isolate", *text("isolate", "process")),
         timeouts=_timeouts(stage_seconds(weights), *text("timeout", "")),
         cache_dir=_cache_dir(path("cache-dir"), sources.get("cache-dir", "")),
-        cache_size=_bytes(*text("cache-size", "10GB")),
+        cache_size=_bytes(*text("cache-size", CACHE_SIZE)),
         cache_clear="cache-clear" in found,
         json=path("json"),
         ledger=path("ledger"),
@@ -367,14 +369,24 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
+def default_cache_dir() -> Path:
+    """The directory of the store where nobody names one."""
+    return _user_cache() / "pytest-ipfs-accelerate"
+
+
 def _cache_dir(path: Path | None, source: str) -> Path:
-    path = path or _user_cache() / "pytest-ipfs-accelerate"
+    path = path or default_cache_dir()
     if path.exists() and not path.is_dir():
         raise pytest.UsageError(f"{source or 'the cache directory'}: {path} is not a directory")
     return path
 
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def default_cache_size() -> int:
+    """How many bytes the store keeps where nobody says."""
+    return _bytes(CACHE_SIZE, "")
 
 
 def _bytes(text: str, source: str) -> int:
