@@ -23,6 +23,9 @@ from .model_types import other_type
 MOST = 0.9
 """With more than this share of its parameters newly initialised, a model is not the one whose weights lie there."""
 
+ROLES = ("is_decoder", "is_encoder_decoder", "use_cache")
+"""What of a row's config holds for any checkpoint: what the model is used as. The rest are sizes of the tiny one."""
+
 GREEDY = ("do_sample", "num_beams", "num_return_sequences", "max_new_tokens", "min_new_tokens")
 """What of a row's generation holds for any checkpoint: it is greedy, and so long. Its token ids are the tiny one's."""
 
@@ -61,10 +64,14 @@ def load_checkpoint(recipe: Recipe) -> Checkpoint:
 
 def _load_model(recipe: Recipe, directory: Path) -> tuple[Any, dict[str, Any]]:
     """The model, and what became of the names in the checkpoint and in the class."""
+    kind = model_class(recipe)
+    config = kind.config_class.from_pretrained(directory, local_files_only=True)
+    roles = dict(_take_roles(config, recipe.config[recipe.part] if recipe.part else recipe.config))
     torch.manual_seed(recipe.seed)
     try:
-        model, info = model_class(recipe).from_pretrained(
+        model, info = kind.from_pretrained(
             directory,
+            config=config,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
@@ -91,7 +98,19 @@ def _load_model(recipe: Recipe, directory: Path) -> tuple[Any, dict[str, Any]]:
         )
     initialize(model.eval(), recipe.seed, only=missing)
     names = sorted(missing & set(model.state_dict()) - _tied(model, missing))
-    return model, {"newly initialised": names, "unused": sorted(info["unexpected_keys"])}
+    origin = {"newly initialised": names, "unused": sorted(info["unexpected_keys"])}
+    return model, origin | ({"set in the config": roles} if roles else {})
+
+
+def _take_roles(config: Any, row: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, bool]]:
+    """Set in ``config`` what the config of the row says of the role of the model, as a user does who loads it for this task;
+    what was changed, by its path."""
+    for name, value in row.items():
+        if isinstance(value, Mapping) and isinstance(getattr(config, name, None), transformers.PreTrainedConfig):
+            yield from _take_roles(getattr(config, name), value, f"{path}{name}.")
+        elif name in ROLES and getattr(config, name, None) != value:
+            setattr(config, name, value)
+            yield f"{path}{name}", value
 
 
 def _tied(model: Any, missing: set[str]) -> set[str]:
