@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from cases import recipe
+from cases import job, recipe
 from real import real, save
 from safetensors.torch import load_file, save_file
 
@@ -20,6 +21,8 @@ from pytest_ipfs_accelerate.hardware.artifacts import source_key
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 from pytest_ipfs_accelerate.models.hub import CheckpointRefused, CheckpointUnavailable
 from pytest_ipfs_accelerate.models.pretrained import MOST
+from pytest_ipfs_accelerate.runner import run_case
+from pytest_ipfs_accelerate.verdict import Outcome, Stage
 
 
 @pytest.fixture
@@ -144,6 +147,24 @@ def test_what_cannot_be_loaded_is_refused_in_words(directory: Path, damage: Dama
     damage(directory)
     with pytest.raises(CheckpointRefused, match=words):
         build_checkpoint(real(directory))
+
+
+@pytest.mark.parametrize("source", ["tiny", "directory"])
+def test_another_checkpoint_in_its_place_is_found_by_parity(directory: Path, source: str) -> None:
+    wanted = job("bert", "fill-mask", "cpu", "sabotage:Substituted")
+    wanted = replace(wanted, recipe=real(directory) if source == "directory" else wanted.recipe)
+    verdict = run_case(wanted, lambda stage: None)
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
+    assert "the output departs from the reference" in verdict.reason
+    assert verdict.evidence["checkpoint"]["source"] == source
+
+
+def test_what_is_refused_is_a_failure_of_the_stage_build(directory: Path) -> None:
+    cut(directory, 0.5)
+    verdict = run_case(replace(job("bert", "fill-mask", "cpu"), recipe=real(directory)), lambda stage: None)
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.BUILD)
+    assert verdict.exception == "CheckpointRefused"
+    assert verdict.reason.startswith(f"CheckpointRefused: the weights in {directory} are damaged: ")
 
 
 def test_the_share_that_may_be_new_lets_heads_pass_and_no_more() -> None:
