@@ -13,10 +13,10 @@ from cases import job
 from real import minilm, real
 from torch import Tensor
 
-from pytest_ipfs_accelerate import runner
-from pytest_ipfs_accelerate.bench import Bench
+from pytest_ipfs_accelerate.opening import shared_bench
 from pytest_ipfs_accelerate.parity import TOLERANCES
-from pytest_ipfs_accelerate.runner import open_handler, run_case
+from pytest_ipfs_accelerate.runner import run_case
+from pytest_ipfs_accelerate.skillset.classes import open_handler
 from pytest_ipfs_accelerate.specs import Job
 from pytest_ipfs_accelerate.verdict import Outcome, Verdict
 
@@ -37,13 +37,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def bench() -> Iterator[Bench]:
-    """One export and one reference for the whole file, and their memory given back after it."""
-    patch = pytest.MonkeyPatch()
-    shared = Bench()
-    patch.setattr(runner, "_bench", shared)
-    yield shared
-    patch.undo()
+def bench() -> Iterator[None]:
+    """One reference for the whole file, and its memory given back after it."""
+    yield
+    shared_bench.cache_clear()
 
 
 def case(cache: Path, hardware: str, task: str = TASK) -> Job:
@@ -101,9 +98,9 @@ def test_the_mask_counts_in_these_embeddings(cache: Path) -> None:
     assert (similarity(hidden, mask) - similarity(hidden, torch.ones_like(mask))).abs().max() > 0.01
 
 
-def test_a_second_run_exports_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_exports_nothing(cache: Path) -> None:
     run(case(cache, "onnxruntime"))
-    monkeypatch.setattr(runner, "_bench", Bench())
+    shared_bench.cache_clear()  # as a new process would, with nothing left in memory
     verdict = run(case(cache, "onnxruntime"))
     assert verdict.outcome is Outcome.PASSED
     assert verdict.evidence["reused"] == ["export"]

@@ -71,7 +71,9 @@ def fingerprint(source: CheckpointSource) -> str:
 
 
 def lacking(directory: Path) -> str:
-    """What a directory lacks of the weights; empty where they are all there."""
+    """What a directory lacks of a config and weights; empty where they are all there."""
+    if not (directory / "config.json").exists():
+        return "has no config.json" if directory.is_dir() else "is no directory"
     if (directory / WEIGHTS).exists():
         return ""
     if (directory / INDEX).exists():

@@ -124,17 +124,20 @@ def _load_processor(recipe: Recipe, directory: Path) -> Any:
     """The processor of a checkpoint, of the kind that its row names, or else that its category has."""
     named = (recipe.processor or {}).get("class", "")
     auto = _auto_class(named, recipe)
+    processor, cause = None, None
     try:
         processor = auto.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        reason = _without_vocabulary(processor, directory)
     except Exception as error:  # whatever a file that is missing or broken makes of itself
-        reason = f"{auto.__name__} finds no processor in {directory}: {type(error).__name__}: {_first_line(error)}"
-        if named:
-            raise CheckpointRefused(reason) from error
-        raise CheckpointUnavailable(
-            f"the inputs of its row are made for the tiny checkpoint ({recipe.inputs.get('why', 'tensors only')}), and {reason}"
-        ) from error
-    _check_vocabulary(processor, directory)
-    return processor
+        reason, cause = f"{auto.__name__} finds no processor in {directory}: {_said(error)}", error
+    if not reason:
+        return processor
+    if named:
+        raise CheckpointRefused(reason) from cause
+    why = recipe.inputs.get("why", "tensors only")
+    raise CheckpointUnavailable(
+        f"the inputs of its row are made for the tiny checkpoint ({why}), and {reason}"
+    ) from cause
 
 
 _KINDS = {
@@ -157,18 +160,16 @@ def _auto_class(named: str, recipe: Recipe) -> Any:
     return next(found, _OF_CATEGORY.get(recipe.category, transformers.AutoProcessor))
 
 
-def _check_vocabulary(processor: Any, directory: Path) -> None:
-    """Where the files of a vocabulary are missing, transformers makes a tokenizer that knows its special tokens alone.
-
-    Raises:
-        CheckpointRefused: so it did.
-    """
+def _without_vocabulary(processor: Any, directory: Path) -> str:
+    """Where the files of a vocabulary are missing, transformers makes a tokenizer that knows its special tokens alone. Says so;
+    empty where it did not."""
     tokenizer = getattr(processor, "tokenizer", processor)
-    if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
-        return
+    if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase) or not tokenizer.vocab_files_names:
+        return ""
     files = {*tokenizer.vocab_files_names.values(), "tokenizer.json"}
-    if tokenizer.vocab_files_names and not any((directory / file).exists() for file in files):
-        raise CheckpointRefused(f"{directory} has no vocabulary of a tokenizer: none of {', '.join(sorted(files))}")
+    if any((directory / file).exists() for file in files):
+        return ""
+    return f"{directory} has no vocabulary of a tokenizer: none of {', '.join(sorted(files))}"
 
 
 def _set_up(recipe: Recipe, model: Any, processor: Any) -> None:
@@ -222,5 +223,5 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -124,6 +124,8 @@ def cut(directory: Path, share: float) -> None:
             r"has no weights as safetensors \(model.safetensors\): only pytorch_model.bin, and pickle is never",
         ),
         (lambda directory: (directory / "model.safetensors").unlink(), r"has no weights as safetensors \([^:]*\)$"),
+        (lambda directory: (directory / "config.json").unlink(), "bert has no config.json"),
+        (lambda directory: directory.rename(directory.parent / "away"), "bert is no directory"),
         (shard, "lacks 1 of 2 parts of its weights: model-00002-of-00002.safetensors"),
         (
             lambda directory: edit(directory / "config.json", model_type="roberta"),
@@ -140,7 +142,20 @@ def cut(directory: Path, share: float) -> None:
         ),
         (lambda directory: (directory / "tokenizer.json").write_text("{"), "AutoTokenizer finds no processor in"),
     ],
-    ids=["half", "empty", "pickle", "none", "a part", "type", "shape", "names", "no tokenizer", "broken tokenizer"],
+    ids=[
+        "half",
+        "empty",
+        "pickle",
+        "none",
+        "no config",
+        "nothing",
+        "a part",
+        "type",
+        "shape",
+        "names",
+        "no tokenizer",
+        "broken tokenizer",
+    ],
 )
 def test_what_cannot_be_loaded_is_refused_in_words(directory: Path, damage: Damage, words: str) -> None:
     build_checkpoint(real(directory))
