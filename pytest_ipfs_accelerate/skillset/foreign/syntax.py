@@ -41,6 +41,16 @@ def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
                     yield from statements(part for part in value if isinstance(part, ast.stmt))
 
 
+def expressions(statement: ast.stmt) -> Iterator[ast.AST]:
+    """The expressions of a statement and all their parts, without those of the statements in it."""
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        for part in ast.iter_child_nodes(waiting.pop()):
+            if not isinstance(part, ast.stmt | ast.ExceptHandler | ast.match_case):
+                yield part
+                waiting.append(part)
+
+
 def definitions(body: Iterable[ast.stmt]) -> dict[str, Definition]:
     """The functions and classes that a body defines, by name; of several of one name the last, as Python has it."""
     return {node.name: node for node in statements(body) if isinstance(node, Definition)}
@@ -74,9 +84,11 @@ def is_closed(tree: ast.Module, chain: Sequence[ast.ClassDef]) -> bool:
         for part in ast.walk(node):
             if isinstance(part, Function) and part.name in ("__getattr__", "__getattribute__"):
                 return False
-            if isinstance(part, ast.Attribute) and part.attr == "__dict__":
+            if isinstance(part, ast.Call) and getattr(part.func, "id", "") == "setattr":
                 return False
-            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in ("setattr", "vars"):
+            if isinstance(part, ast.Attribute) and part.attr == "update" and _is_namespace(part.value):
+                return False
+            if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store) and _is_namespace(part.value):
                 return False
     # The file may also hang a method on the class from outside: hf_bert.init_cpu = init_cpu.
     return not any(
@@ -86,6 +98,11 @@ def is_closed(tree: ast.Module, chain: Sequence[ast.ClassDef]) -> bool:
         and part.value.id in names
         for part in ast.walk(tree)
     )
+
+
+def _is_namespace(node: ast.expr) -> bool:
+    """Whether it is ``self.__dict__`` or ``vars(self)``."""
+    return own_attribute(node) == "__dict__" or (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "vars")
 
 
 def methods(chain: Iterable[ast.ClassDef]) -> dict[str, Function]:
