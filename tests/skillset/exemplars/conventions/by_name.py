@@ -25,7 +25,9 @@ class hf_vit:
     def init_cuda(self, model_name, model_type=None, device_label="cuda:0", **kwargs):
         return self._init("cuda", model_name, device_label, **kwargs)
 
-    def init_openvino(self, model_name=None, model_type=None, device=None, openvino_label=None, *, get_openvino_model=None):
+    def init_openvino(
+        self, model_name=None, model_type=None, device=None, openvino_label=None, *, get_openvino_model=None
+    ):
         return self._init("openvino", model_name, device or "CPU")
 
     def _init(self, hardware: str, model_name: str, where: str, **kwargs) -> tuple:

@@ -7,7 +7,7 @@ class hf_bert:
 
     def init_cpu(self, model, device, cpu_label):
         endpoint, tokenizer = self.load(model)
-        handler = self.create_cpu_text_embedding_endpoint_handler(endpoint, tokenizer, model, cpu_label, device)  # WRONG
+        handler = self.create_cpu_embedding_endpoint_handler(endpoint, tokenizer, model, cpu_label, device)  # WRONG
         return endpoint, tokenizer, handler, asyncio.Queue(), 0
 
     def init_cuda(self, model, device, cuda_label):
@@ -23,7 +23,7 @@ class hf_bert:
     def load(self, model):
         return model, model
 
-    def create_cpu_text_embedding_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
+    def create_cpu_embedding_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
         return lambda x: endpoint(tokenizer(x))
 
     def create_cuda_text_embedding_endpoint_handler(self, endpoint_model, cuda_label, endpoint=None, tokenizer=None):
