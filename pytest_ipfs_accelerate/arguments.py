@@ -93,7 +93,9 @@ def _models(plan: Plan, pattern: str, argument: str) -> list[str]:
     try:
         return choose([pattern], plan.models)
     except UnknownName as unknown:
-        raise pytest.UsageError(f"{argument}: no model type {pattern!r}{nearest(pattern, unknown.known)}") from None
+        raise pytest.UsageError(
+            f"{argument}: no model type {pattern!r}{plan.among}{nearest(pattern, unknown.known)}"
+        ) from None
 
 
 def _matching(plan: Plan, model: str, leaf: str, argument: str) -> list[Case]:

@@ -146,6 +146,11 @@ class Plan:
         """The model types that there are cases of: those of the skill classes, else those of the registry."""
         return self.skills if self.settings.skillset else self.registry
 
+    @property
+    def among(self) -> str:
+        """Where the model types are looked for, for the sentence that one is not there."""
+        return " among the classes of the skillset" if self.settings.skillset else ""
+
     def category(self, model: str) -> str:
         """The category of a model type; empty for a skill class of a type that there is not."""
         return self.registry.category(model) if model in self.registry else ""
@@ -249,7 +254,7 @@ class Plan:
         except UnknownName as unknown:
             source = self.settings.sources.get(name, f"--ipfs-{name}")
             kind = {"models": "model type", "tasks": "task", "category": "category"}.get(name, "hardware")
-            among = " among the classes of the skillset" if name == "models" and self.settings.skillset else ""
+            among = self.among if name == "models" else ""
             raise pytest.UsageError(
                 f"{source}: no {kind} {unknown.word!r}{among}{nearest(unknown.word, unknown.known)}"
             ) from None

@@ -158,7 +158,7 @@ def factory(function: Callable[..., Any], name: str = "create_cpu_llm_endpoint_h
 @pytest.mark.parametrize(
     ("function", "given"),
     [
-        (lambda endpoint_model, device, cpu_label, endpoint, tokenizer: locals(), ("/path", "cpu", "cpu:0", "loaded", "tokens")),
+        (lambda endpoint_model, device, label, endpoint, tokenizer: locals(), ("/path", "cpu", "cpu:0", "loaded", "tokens")),
         (lambda tokenizer, endpoint_model, cpu_label, endpoint=None: locals(), ("tokens", "/path", "cpu:0", "loaded")),
         (lambda endpoint, processor, model_name, device_label: locals(), ("loaded", "tokens", "/path", "cpu")),
         (lambda endpoint, processor, model, cuda_label, is_real=True: locals(), ("loaded", "tokens", "/path", "cpu:0", True)),
