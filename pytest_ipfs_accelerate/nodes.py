@@ -20,7 +20,7 @@ import pytest
 from . import suite
 from .matrix import ROOT, Case, mark_name
 from .plan import SUITE_CASES, plan_of
-from .verdict import Outcome, Stage, Verdict
+from .verdict import CaseFailed, Outcome, Stage, Verdict
 
 if TYPE_CHECKING:
     from .host import CaseHost
@@ -46,14 +46,6 @@ class VirtualPath(type(Path())):  # type: ignore[misc]
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         return os.stat(os.path.dirname(os.path.dirname(self)), follow_symlinks=follow_symlinks)
-
-
-class CaseFailed(Exception):
-    """A case whose verdict is not ok; the verdict says all."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.reason)
-        self.verdict = verdict
 
 
 class CaseItem(pytest.Function):
@@ -101,6 +93,7 @@ class CaseItem(pytest.Function):
 
         Raises:
             CaseFailed: the verdict is not ok.
+        pytest.skip.Exception: the checkpoint is not here.
         pytest.xfail.Exception: the failure is known to the ledger.
         """
         plan = plan_of(self.config)
@@ -115,6 +108,9 @@ class CaseItem(pytest.Function):
         self.record(verdict)
         for warning in verdict.evidence.get("warnings", ()):
             warnings.warn(pytest.PytestWarning(f"{self.case.nodeid}: {warning}"), stacklevel=1)
+        if verdict.outcome is Outcome.UNAVAILABLE and verdict.stage is not Stage.SELECT:
+            # A checkpoint that is not here. What --ipfs-require names is hardware, which is.
+            pytest.skip(verdict.reason)
         if verdict.outcome is Outcome.KNOWN:
             pytest.xfail(verdict.reason)
         if not verdict.ok:

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_ipfs_accelerate.builtin import TASKS
 from pytest_ipfs_accelerate.skillset.foreign.discover import Discovery, discover
-from pytest_ipfs_accelerate.skillset.foreign.selection import source_of, task_of, tasks_on, words_of
+from pytest_ipfs_accelerate.skillset.foreign.selection import task_of, tasks_on, words_of
 
 MODELS = ("bert", "vit", "data2vec-text", "clip", "videomae", "t5")
 FACTORY = "def create_cpu_fill_mask_endpoint_handler(self): ..."
@@ -210,4 +210,3 @@ def test_the_tasks_of_a_class_on_each_hardware(tmp_path: Path) -> None:
     # It offers nothing there: one case, to say so.
     assert tasks("cuda") == ["image-classification"]
     assert tasks("apple", "feature-extraction") == ["feature-extraction"]
-    assert source_of(skill, "vit", VIT, TASKS).unplaced == ("create_cuda_llm_endpoint_handler",)
