@@ -14,6 +14,7 @@ from ...matrix import base_task
 from ..findings import Check, Finding
 from ..names import init_name, parse_factory
 from .helpers import helpers
+from .syntax import listed
 
 CHECKPOINTS = frozenset(
     {"model", "model_name", "endpoint_model", "model_id", "model_path", "model_name_or_path", "checkpoint"}
@@ -87,7 +88,7 @@ def bind_init(
     if not named and inspect.Parameter.VAR_KEYWORD in kinds:
         return args, {**kwargs, "model": checkpoint, "device": device, f"{hardware}_label": label}
     if not named:
-        raise _not_callable(f"{name} takes no checkpoint: its parameters are {_listed(signature)}", place)
+        raise _not_callable(f"{name} takes no checkpoint: its parameters are {listed(signature)}", place)
     return args, kwargs
 
 
@@ -161,10 +162,6 @@ def _place(method: Any) -> Place:
         return (function.__code__.co_filename, 0) if function else ("", 0)
     code = getattr(inspect.unwrap(method), "__code__", None)
     return (code.co_filename, code.co_firstlineno) if code else ("", 0)
-
-
-def _listed(signature: inspect.Signature) -> str:
-    return ", ".join(signature.parameters) or "none"
 
 
 def _not_callable(says: str, place: Place) -> NotCallable:

@@ -18,6 +18,7 @@ from .syntax import (
     decorators,
     definitions,
     expressions,
+    listed,
     methods,
     own_attribute,
     signature_of,
@@ -169,7 +170,7 @@ def _check(call: ast.Call, callee: _Callee, file: str, *, recursive: bool) -> It
     args = [] if starred else list(call.args)
     kwargs = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
     bind = callee.signature.bind_partial if starred or spread else callee.signature.bind
-    takes = f"{callee.name}({', '.join(callee.signature.parameters)})"
+    takes = f"{callee.name}({listed(callee.signature)})"
     try:
         bound = bind(*args, **kwargs).arguments
     except TypeError as error:

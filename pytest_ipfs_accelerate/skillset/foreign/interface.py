@@ -17,7 +17,7 @@ from ...words import nearest
 from ..findings import Check, Finding
 from ..names import factory_name, init_name, parse_factory
 from .binding import NotCallable, bind_factory, bind_init
-from .syntax import Function, aliases, attributes, class_chain, methods, parse, signature_of, statements
+from .syntax import Function, aliases, attributes, class_chain, listed, methods, parse, signature_of, statements
 
 PARTS = ("endpoint", "processor", "handler", "queue", "batch size")
 """What ``init_<hardware>`` returns."""
@@ -142,7 +142,7 @@ def _constructor(signature: inspect.Signature, name: str, member: Member) -> Ite
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:
-            says = f"{name}({', '.join(signature.parameters)}) does not take resources and metadata: {error}"
+            says = f"{name}({listed(signature)}) does not take resources and metadata: {error}"
             yield Finding(check=Check.INTERFACE, says=says, file=member.file, line=member.line)
             return
 
