@@ -134,7 +134,7 @@ def init_empty():  # type: ignore[no-untyped-def]
         (init_strange, "init_cpu needs 'flavour', which no convention of the interface has"),
         (init_empty, "init_cpu takes no checkpoint: its parameters are none"),
         (None, "Skill has no init_cpu"),
-        (3, "Skill has no callable init_cpu"),
+        (3, "init_cpu of Skill is not callable"),
     ],
 )
 def test_no_convention_fits(function: Any, says: str) -> None:
