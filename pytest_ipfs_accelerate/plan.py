@@ -19,10 +19,12 @@ from . import builtin
 from .asked import asked_devices, asked_precisions
 from .checkpoints import asked_checkpoints
 from .installed import installed_classes, installed_heads, installed_version
-from .ledger import Ledger, load_ledger
+from .ledger import Ledger, load_ledger, read_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
 from .settings import CASES_MARK, Settings, base_of, read_settings, split, stage_seconds
+from .skillset.foreign.discover import discover
+from .skillset.foreign.selection import Skillset
 from .specs import Availability, CheckpointSource, HardwareSpec, Job, Recipe, TaskSpec
 from .verdict import Outcome, Verdict
 from .words import nearest
@@ -100,10 +102,13 @@ class Plan:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Our known failures, with the user's laid over them."""
+        """Our known failures, with the user's laid over them; of a skillset the user's alone, since ours are of our own
+        classes."""
         path = self.settings.ledger
         if path is not None and self.settings.update_ledger and not path.exists():
             path = None  # it is about to be made
+        if self.skillset:
+            return Ledger(read_ledger(path, "--ipfs-ledger") if path is not None else ())
         return load_ledger(path)
 
     @cached_property
@@ -132,13 +137,38 @@ class Plan:
 
     @property
     def absent(self) -> dict[str, list[str]]:
-        """By named set of the selection: its members that the registry has no row for."""
-        return absent_members(self.settings.models or (), self.registry, self.sets)
+        """By named set of the selection: its members that there is no row or class for."""
+        return absent_members(self.settings.models or (), list(self.models), self.sets)
+
+    @cached_property
+    def skillset(self) -> Skillset | None:
+        """The skill classes of the user's that are checked in place of our own; ``None`` where none are."""
+        words, source = self.settings.skillset, self.settings.sources.get("skillset", "")
+        if not words:
+            return None
+        found = discover(
+            words, base_of(self.config, source), self.registry, option=source, left_out=self.registry.left_out
+        )
+        return Skillset(found, self.registry, self.tasks)
+
+    @property
+    def models(self) -> Iterable[str]:
+        """The model types that there are cases of: those of the skill classes, else those of the registry."""
+        return self.skillset.skills if self.skillset else self.registry
+
+    @property
+    def among(self) -> str:
+        """Where the model types are looked for, for the sentence that one is not there."""
+        return " among the classes of the skillset" if self.skillset else ""
+
+    def category(self, model: str) -> str:
+        """The category of a model type; empty for a skill class of a type that there is not."""
+        return self.registry.category(model) if model in self.registry else ""
 
     @cached_property
     def selected(self) -> dict[str, list[Case]]:
         """The selected cases by model type; all of them where nothing was selected."""
-        models = self._choose("models", self.settings.models or ("*",), self.registry, sets=self.sets)
+        models = self._choose("models", self.settings.models or ("*",), self.models, sets=self.sets)
         return self.cases(models)
 
     def cases(self, models: Iterable[str], also: Container[str] = ()) -> dict[str, list[Case]]:
@@ -148,14 +178,17 @@ class Plan:
         hardware = self._choose_hardware(settings.hardware, also)
         tasks = set(self._choose("tasks", settings.tasks, self.all_tasks(), aliases=self.aliases))
         categories = set(self._choose("category", settings.category, CATEGORIES))
-        chosen = [model for model in models if self.registry.category(model) in categories]
-        cases = [
-            Case(model, task, name)
-            for model in chosen
-            for task in self.registry.tasks(model)
-            if task in tasks or base_task(task) in tasks
-            for name in hardware
-        ]
+        chosen = [model for model in models if self.category(model) in ("", *categories)]
+        if self.skillset:
+            cases = [case for model in chosen for case in self.skillset.cases(model, tasks, hardware)]
+        else:
+            cases = [
+                Case(model, task, name)
+                for model in chosen
+                for task in self.registry.tasks(model)
+                if task in tasks or base_task(task) in tasks
+                for name in hardware
+            ]
         self.config.hook.pytest_ipfs_modify_cases(config=self.config, cases=cases)
         by_model: dict[str, list[Case]] = {}
         for case in dict.fromkeys(cases):
@@ -170,6 +203,8 @@ class Plan:
         Raises:
             pytest.UsageError: a row is not valid, or a hook added a case of what does not exist.
         """
+        if self.skillset and self.skillset.fault(model):
+            return
         known = model in self.registry and set(self.registry.row(model).tasks)
         for case in cases:
             if not known or case.task not in known or case.hardware not in self.hardware:
@@ -217,8 +252,9 @@ class Plan:
         except UnknownName as unknown:
             source = self.settings.sources.get(name, f"--ipfs-{name}")
             kind = {"models": "model type", "tasks": "task", "category": "category"}.get(name, "hardware")
+            among = self.among if name == "models" else ""
             raise pytest.UsageError(
-                f"{source}: no {kind} {unknown.word!r}{nearest(unknown.word, unknown.known)}"
+                f"{source}: no {kind} {unknown.word!r}{among}{nearest(unknown.word, unknown.known)}"
             ) from None
 
     def availability(self, hardware: str) -> Availability:
@@ -239,13 +275,18 @@ class Plan:
         availability = self.availability(case.hardware)
         if not availability.available:
             return f"{case.hardware}: {availability.reason}"
+        if case.model not in self.registry:
+            return ""
         if reason := self.lacking.get((case.model, case.task)):
             return reason
         missing = [name for name in self.registry.recipe(case.model, case.task).needs if find_spec(name) is None]
         return f"{case.model} needs {', '.join(missing)}, not installed here" if missing else ""
 
     def undeclared(self, case: Case) -> str:
-        """Why nothing can run a case anywhere: its task stands in the registry, but nobody declares it; empty otherwise."""
+        """Why nothing can run a case anywhere: its task stands in the registry, but nobody declares it, or it is of a skill
+        class for which there is no model type; empty otherwise."""
+        if self.skillset and (fault := self.skillset.fault(case.model)):
+            return fault
         task = base_task(case.task)
         if task in self.tasks:
             return ""
@@ -271,6 +312,8 @@ class Plan:
             explain=self.settings.explain,
             cache_dir=str(self.settings.cache_dir),
             cache_size=self.settings.cache_size,
+            skill=self.skillset.source(case.model) if self.skillset else None,
+            words=self.skillset.words(case) if self.skillset else (),
         )
 
     def reproduce(self, case: Case) -> str:
@@ -285,6 +328,8 @@ class Plan:
             )
             if path is not None
         ]
+        if self.skillset:
+            options.append(f"--ipfs-skillset={self.skillset.skills[case.model].source.file}")
         if case.hardware in self.require:
             options.append(f"--ipfs-require={case.hardware}")
         for name, asked in (("precision", self.precisions), ("device", self.devices)):

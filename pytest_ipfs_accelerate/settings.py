@@ -125,6 +125,12 @@ OPTIONS = (
         "",
         "name the first operator or layer whose output departs from the reference, for each case that fails parity",
     ),
+    Option(
+        "skillset",
+        Kind.LIST,
+        "PATH_OR_PACKAGE,…",
+        "check your own hf_* classes: those of a directory, a file or an importable package",
+    ),
     Option("require", Kind.LIST, "HW,…", "hardware that this machine must have: unavailable is a failure, not a skip"),
     Option(
         "isolate",
@@ -178,6 +184,7 @@ class Settings:
     qualcomm_soc: str
     allow_fallback: bool
     explain: bool
+    skillset: tuple[str, ...]
     require: tuple[str, ...]
     isolate: str
     timeouts: Mapping[Stage, float]
@@ -192,6 +199,11 @@ class Settings:
     on_command_line: bool
     threads: int
     sources: Mapping[str, str]
+
+    @property
+    def selects(self) -> bool:
+        """Whether cases were selected: model types, or skill classes of the user's."""
+        return bool(self.models or self.skillset)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -283,6 +295,7 @@ def read_settings(config: pytest.Config) -> Settings:
         qualcomm_soc=text("qualcomm-soc", "")[0],
         allow_fallback=flag("allow-fallback"),
         explain=flag("explain"),
+        skillset=words("skillset"),
         require=words("require"),
         isolate=_one_of(ISOLATION, "a way to isolate", *text("isolate", "process")),
         timeouts=_timeouts(stage_seconds(weights), *text("timeout", "")),
@@ -315,7 +328,7 @@ def share_of_cores(processes: int) -> int:
 def _on_command_line(config: pytest.Config) -> bool:
     """Whether the selection stands in what the user typed, and not in ``addopts``, the ini file or the environment."""
     typed = [str(argument).partition("=")[0] for argument in config.invocation_params.args]
-    return "--ipfs-models" in typed or "--ipfs-all" in typed
+    return not {"--ipfs-models", "--ipfs-all", "--ipfs-skillset"}.isdisjoint(typed)
 
 
 def base_of(config: pytest.Config, source: str) -> Path:

@@ -74,7 +74,7 @@ class Recorder:
         if (path := self.plan.settings.json) is not None:
             write_report(path, self.tally, int(exitstatus))
         if self.plan.settings.update_ledger and (path := self.plan.settings.ledger) is not None:
-            cases = [case for some in self.plan.cases(self.plan.registry).values() for case in some]
+            cases = [case for some in self.plan.cases(self.plan.models).values() for case in some]
             self.ledger_lines = update_ledger(path, self.tally.in_order(), cases)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

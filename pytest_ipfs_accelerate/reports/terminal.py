@@ -133,15 +133,24 @@ def other_lines(plan: Plan) -> list[str]:
 
 
 def absent_lines(plan: Plan) -> list[str]:
-    """The members of named sets that the registry has no row for, so that they do not vanish."""
-    return [
-        f"ipfs: @{name} also names {', '.join(models)}: no row in the registry" for name, models in plan.absent.items()
-    ]
+    """The members of named sets that there is no row or class for, so that they do not vanish."""
+    what = "class of the skillset" if plan.skillset else "row in the registry"
+    return [f"ipfs: @{name} also names {', '.join(models)}: no {what}" for name, models in plan.absent.items()]
+
+
+def skill_lines(plan: Plan) -> list[str]:
+    """What the search for skill classes could not take in, and the classes that no model type has the name of."""
+    if plan.skillset is None:
+        return []
+    faults = filter(None, map(plan.skillset.fault, plan.skillset.skills))
+    return [f"ipfs: {line}" for line in (*plan.skillset.warnings, *faults)]
 
 
 def listing(plan: Plan) -> Iterable[str]:
     """The selected cases as a table, for ``--ipfs-list``: nothing is run or imported."""
-    rows = [["model", "category", "hardware", "available here", "implementation", "tasks"]]
+    skillset = plan.skillset
+    columns = ["model", "category", "hardware", "available here", "implementation", "tasks"]
+    rows = [[*columns, "class"] if skillset else columns]
     for model, cases in plan.selected.items():
         for name in dict.fromkeys(case.hardware for case in cases):
             tasks = [case.task for case in cases if case.hardware == name]
@@ -149,9 +158,11 @@ def listing(plan: Plan) -> Iterable[str]:
             found = plan.availability(name)
             here = f"no: {reason.removeprefix(f'{name}: ')}" if reason else f"yes: {found.device}"
             kind = "-" if reason else found.implementation.value
-            rows.append([model, plan.registry.category(model), name, here, kind, ", ".join(tasks)])
+            row = [model, plan.category(model) or "-", name, here, kind, ", ".join(tasks)]
+            rows.append([*row, skillset.place(model)] if skillset else row)
     yield from table(rows)
     count = sum(map(len, plan.selected.values()))
     yield ""
     yield f"{plural(count, 'case')} of {plural(len(plan.selected), 'model type')}"
     yield from absent_lines(plan)
+    yield from skill_lines(plan)
