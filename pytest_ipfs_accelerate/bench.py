@@ -142,12 +142,15 @@ def reference_of(case: Case, task: Task, forms: Mapping[str, Form]) -> Reference
     """
     handler = Handler(case._replace(hardware="cpu"), task, Cpu().lower(task.checkpoint, None))
     results = {name: handler.handle(form.natural, form.encoded) for name, form in forms.items()}
+    generation = handler.endpoint.generation  # of the last form, the batch
     tolerance = TOLERANCES["cpu", "fp32"]
     for name, result in results.items():
         if faults := faults_of(result.outputs):
             raise Fault(f"the reference of the {name} sample: {'; '.join(faults)}")
     _check_repeats(handler, forms["unpadded"], results["unpadded"])
     evidence: dict[str, Any] = {"sensitivity": _sensitivity(handler, forms["unpadded"])}
+    if generation is not None:
+        evidence["generation"] = generation.evidence()
     if task.unpadded:
         evidence["padding"] = f"moves the output: {task.unpadded}"
     elif "padded" in forms:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from .bench import Fault, Form, Reference, forms_of
+from .decoding import check_decoding, padding_of
 from .explain import explanation
 from .handlers import Handler
 from .hardware.base import Endpoint, NotOnHardware
@@ -148,6 +149,8 @@ class CaseRun:
         task = self._build()
         with self.staged(Stage.PROCESS):
             forms = forms_of(task)
+            if padded := padding_of(task, forms):
+                self.evidence["left padding, positions"] = padded
         with self.staged(Stage.REFERENCE):
             reference = shared_bench().reference(self.job.case, task, forms)
             if shared_bench().references.reused:
@@ -209,6 +212,9 @@ class CaseRun:
                 name: handler.handle(form.natural, form.encoded) for name, form in forms.items() if name not in results
             }
             self.evidence["backend"] = dict(results["batch"].evidence)
+            if (generation := handler.endpoint.generation) is not None:
+                self.evidence["generation"] = generation.evidence()
+                check_decoding(generation, self.evidence["reference"])
             for warning in handler.endpoint.warnings():
                 self.warn(warning)
             asked, precision = self.job.precision, results["batch"].precision

@@ -108,6 +108,39 @@ class ScaledCpu(Cpu):
         return endpoint
 
 
+class Cacheless(Cpu):
+    """Generates without a cache: the tokens are right, and every one costs the whole text."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        endpoint.model.generation_config.use_cache = False
+        return endpoint
+
+
+class MasklessGeneration(Cpu):
+    """Attends to padding when it generates, for a batch of at least so many."""
+
+    least = 1
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        plain = endpoint.generate
+
+        def generate(inputs: Any) -> Any:
+            mask = inputs["attention_mask"]
+            masks = {"attention_mask": torch.ones_like(mask)} if len(mask) >= self.least else {}
+            return plain({**inputs, **masks})
+
+        endpoint.generate = generate
+        return endpoint
+
+
+class MasklessBatch(MasklessGeneration):
+    """Attends to the padding of a batch alone."""
+
+    least = 2
+
+
 class FallenBackOnnxRuntime(OnnxRuntime):
     """Asked for a GPU, and computes on the CPU without a word."""
 

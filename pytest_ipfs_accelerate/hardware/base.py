@@ -15,6 +15,7 @@ from ..verdict import Implementation
 if TYPE_CHECKING:
     from .export import Program
     from .intermediate import Call
+    from .steps import Generation
 
 Tensors = dict[str, Tensor]
 
@@ -27,6 +28,8 @@ class Endpoint(ABC):
     precision: str
     """The precision that the hardware was found to compute in: ``fp32``, ``fp16``, ``bf16``."""
     implementation: Implementation = Implementation.REAL
+    generation: Generation | None = None
+    """How the last :meth:`generate` went; ``None`` where there was none, or nobody watched it."""
 
     @abstractmethod
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensors:

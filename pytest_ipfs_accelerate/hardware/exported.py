@@ -18,6 +18,7 @@ from .intermediate import Call
 from .operators import EVALUATOR, PLAIN, GraphCall, Part, recorded
 from .outputs import flat_outputs
 from .placement import fallback
+from .steps import watched
 
 if TYPE_CHECKING:
     from .export_torch import TorchProgram
@@ -65,7 +66,10 @@ class ExportedEndpoint(Endpoint):
 
     def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:
         assert self.driver is not None, "a generation is exported in stages"
-        return self.driver.generate(inputs)
+        with watched(self.driver.model) as watch:
+            found = self.driver.generate(inputs)
+        self.generation = watch.generation(found)
+        return found
 
     def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
         if not isinstance(self.program, Program):

@@ -17,6 +17,7 @@ from .base import Endpoint, Hardware, NotOnHardware, Tensors
 from .intermediate import Call, hooked, layer_calls
 from .outputs import flat_outputs, generated, leaf_tensors
 from .probes import nvidia_driver
+from .steps import watched
 
 if TYPE_CHECKING:
     from .export import Program
@@ -50,12 +51,15 @@ class TorchEndpoint(Endpoint):
 
         hook = self.model.register_forward_hook(keep)
         try:
-            outputs = self._seen(self.model.generate(**self._moved(inputs), **options))
+            with watched(self.model, self._settle) as watch:
+                outputs = self._seen(self.model.generate(**self._moved(inputs), **options))
         finally:
             hook.remove()
         if "logits" not in outputs:  # the generate of a transducer keeps none
             outputs = {"sequences": outputs["sequences"], "logits": steps}
-        return generated(outputs)
+        found = generated(outputs)
+        self.generation = watch.generation(found)
+        return found
 
     def _moved(self, inputs: Mapping[str, Tensor]) -> Tensors:
         moved = {name: tensor.to(self.torch_device) for name, tensor in inputs.items()}
@@ -67,10 +71,16 @@ class TorchEndpoint(Endpoint):
     def _seen(self, outputs: Any) -> Any:
         """``outputs`` as they are, their devices noted before anything moves them, and computed, not only queued: the time of
         a call is that of its work."""
-        if self.torch_device.type == "cuda":
-            torch.cuda.synchronize(self.torch_device)
+        self._settle()
         self._places.update(tensor.device.type for _, tensor in leaf_tensors(outputs))
         return outputs
+
+    def _settle(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.torch_device.type == "cuda":
+            torch.cuda.synchronize(self.torch_device)
+        elif self.torch_device.type == "mps":
+            torch.mps.synchronize()
 
     def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
         with hooked(self.model) as here:
