@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -38,21 +39,26 @@ smallest measured on the four models is 0.2."""
 
 
 class Recent(Generic[Value]):
-    """The last few values that were made, by key. ``reused`` says whether the last one asked for was there already."""
+    """The last few values that were made, by key. Of the last one asked for, ``reused`` says whether it was there already, and
+    ``seconds`` how long it took to make it, now or then."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._values: OrderedDict[str, Value] = OrderedDict()
+        self._values: OrderedDict[str, tuple[Value, float]] = OrderedDict()
         self.reused = False
+        self.seconds = 0.0
 
     def get(self, key: str, make: Callable[[], Value]) -> Value:
         self.reused = key in self._values
         if not self.reused:
-            self._values[key] = make()
+            began = time.perf_counter()
+            made = make()
+            self._values[key] = made, time.perf_counter() - began
         self._values.move_to_end(key)
         while len(self._values) > self._size:
             self._values.popitem(last=False)
-        return self._values[key]
+        value, self.seconds = self._values[key]
+        return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +214,8 @@ class Bench:
         self.checkpoints: Recent[Checkpoint] = Recent(2)
         self.references: Recent[Reference] = Recent(2)
         self.programs: Recent[tuple[Program, str, bool]] = Recent(3)
+        self.export_seconds: float | None = None
+        """How long the export of the last program took; ``None`` where none was exported, or an earlier run had done it."""
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         return self.checkpoints.get(checkpoint_key(recipe), lambda: build_checkpoint(recipe))
@@ -244,6 +252,7 @@ class Bench:
             return program, save_program(store, program), False
 
         program, cid, kept = self.programs.get(key, make)
+        self.export_seconds = None if kept else self.programs.seconds
         store.link(source, cid)
         return program, Made(cid, kept or self.programs.reused, warning)
 
@@ -252,6 +261,7 @@ class Bench:
         from .hardware.artifacts import source_key
         from .hardware.export_torch import torch_program
 
+        self.export_seconds = None
         encoded, checkpoint = task.encode(list(task.samples())), task.checkpoint
         # Exported anew for every combination of shapes: no axis varies within a program.
         shared = program_key(checkpoint.recipe, encoded, generates=task.generates, varying=dict.fromkeys(encoded, ()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -63,7 +64,17 @@ class Handler:
 
     def compute(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The raw outputs for inputs that are already encoded."""
-        # A model that draws random numbers where it infers draws the same ones each time.
+        with self.seeded():
+            return self.call(encoded)
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """For a time torch draws from the seed of the checkpoint: a model that draws random numbers where it infers draws the
+        same ones each time."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.task.checkpoint.recipe.seed)
-            return self.endpoint.generate(encoded) if self.task.generates else self.endpoint.forward(encoded)
+            yield
+
+    def call(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One call of the endpoint, as the task asks for it."""
+        return self.endpoint.generate(encoded) if self.task.generates else self.endpoint.forward(encoded)

@@ -17,6 +17,7 @@ import pytest
 
 from . import builtin
 from .asked import asked_devices, asked_precisions
+from .baseline import Baseline, read_baseline
 from .checkpoints import asked_checkpoints
 from .installed import installed_classes, installed_heads, installed_version
 from .ledger import Ledger, load_ledger, read_ledger
@@ -25,7 +26,7 @@ from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
 from .settings import CASES_MARK, Settings, base_of, read_settings, split, stage_seconds
 from .skillset.foreign.discover import discover
 from .skillset.foreign.selection import Skillset
-from .specs import Availability, CheckpointSource, HardwareSpec, Job, Recipe, TaskSpec
+from .specs import Availability, CheckpointSource, HardwareSpec, Job, Measure, Recipe, TaskSpec
 from .verdict import Outcome, Verdict
 from .words import nearest
 
@@ -124,8 +125,17 @@ class Plan:
         default = None if weights == "tiny" else CheckpointSource(kind=weights, place=recipe.hub)
         return replace(recipe, checkpoint=self.checkpoints.get(case.model, default))
 
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """What the numbers of this run are held against."""
+        path = self.settings.bench_compare if self.settings.bench else None
+        return read_baseline(path, self.settings.sources["bench-compare"]) if path is not None else None
+
     def judge(self, verdict: Verdict) -> Verdict:
-        """A verdict as the ledger sees it. It tells of tiny checkpoints: that a real one passes makes no row of it wrong."""
+        """A verdict beside the baseline, where there is one, and as the ledger sees it. The ledger tells of tiny checkpoints:
+        that a real one passes makes no row of it wrong."""
+        if self.baseline is not None:
+            verdict = self.baseline.hold(verdict, self.settings.bench_threshold)
         source = verdict.evidence.get("checkpoint", {}).get("source", "tiny")
         if verdict.outcome is Outcome.PASSED and source != "tiny":
             return verdict
@@ -314,7 +324,16 @@ class Plan:
             cache_size=self.settings.cache_size,
             skill=self.skillset.source(case.model) if self.skillset else None,
             words=self.skillset.words(case) if self.skillset else (),
+            measure=self.measure,
         )
+
+    @property
+    def measure(self) -> Measure | None:
+        """What is timed of each case that passes; ``None`` where nothing is."""
+        settings = self.settings
+        if not settings.bench:
+            return None
+        return Measure(batches=settings.bench_batch, seconds=settings.bench_seconds, workers=settings.workers)
 
     def reproduce(self, case: Case) -> str:
         """The command that runs a case again, with the options that its meaning depends on."""
@@ -341,6 +360,7 @@ class Plan:
             revision = f"@{given.revision}" if given.revision else ""
             options.append(f"--ipfs-checkpoint={case.model}={given.place}{revision}")
         options += ["--ipfs-allow-fallback"] * settings.allow_fallback
+        options += bench_options(settings)
         defaults = stage_seconds(settings.weights)
         limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != defaults[stage]]
         if limits:
@@ -354,6 +374,18 @@ Spec = TypeVar("Spec", HardwareSpec, TaskSpec)
 def declared(found: Sequence[Sequence[Spec]]) -> dict[str, Spec]:
     """Declarations by name, the later in the place of the earlier: pluggy calls the last registered first."""
     return {spec.name: spec for specs in reversed(found) for spec in specs}
+
+
+def bench_options(settings: Settings) -> list[str]:
+    """The options under which a case is timed again as it was."""
+    if not settings.bench:
+        return []
+    batches = ",".join(map(str, settings.bench_batch))
+    options = ["--ipfs-bench", f"--ipfs-bench-batch={batches}", f"--ipfs-bench-seconds={settings.bench_seconds:g}"]
+    if settings.bench_compare is not None:
+        threshold = f"{100 * settings.bench_threshold:g}%"
+        options += [f"--ipfs-bench-compare={settings.bench_compare}", f"--ipfs-bench-threshold={threshold}"]
+    return options
 
 
 def register_marks(config: pytest.Config, plan: Plan) -> None:

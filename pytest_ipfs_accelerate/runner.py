@@ -18,6 +18,8 @@ from .explain import explanation
 from .handlers import Handler
 from .hardware.base import Endpoint, NotOnHardware
 from .hardware.torch_device import Cpu
+from .measure import Opening, measure
+from .memory import resident
 from .models.hub import CheckpointUnavailable
 from .opening import load, open_task, shared_bench
 from .parity import (
@@ -33,6 +35,7 @@ from .skillset.classes import skill_of
 from .skillset.names import init_name
 from .skillset.skill import Opened
 from .specs import Job
+from .speed import Numbers
 from .tasks.base import Task
 from .ties import compare_tied_rows, excused
 from .verdict import DEPARTURE, Comparison, Implementation, Outcome, Stage, Verdict
@@ -127,6 +130,7 @@ class CaseRun:
         self.seconds: dict[str, float] = {}
         self.evidence: dict[str, Any] = {}
         self.comparisons: list[Comparison] = []
+        self.numbers: Numbers | None = None
         self.endpoint: Endpoint | None = None
 
     @contextmanager
@@ -156,9 +160,22 @@ class CaseRun:
             if shared_bench().references.reused:
                 self.reused("reference")
             self.evidence["reference"] = dict(reference.evidence)
+        before = resident() if self.job.measure is not None else None
         handler = self._lower(task)
         results = self._run(handler, forms)
         self._compare(task, forms, reference, results)
+        if self.job.measure is not None:
+            with self.staged(Stage.MEASURE):
+                self.numbers = measure(self.job, handler, forms["unpadded"], results["unpadded"], self._opening(before))
+
+    def _opening(self, resident_before: int | None) -> Opening:
+        """What it took to open the endpoint. One that was given was opened elsewhere."""
+        return Opening(
+            load_s=shared_bench().checkpoints.seconds,
+            export_s=shared_bench().export_seconds if Stage.EXPORT in self.seconds else None,
+            lower_s=self.seconds.get(Stage.LOWER),
+            resident=resident_before,
+        )
 
     def note(self, evidence: Mapping[str, Any]) -> None:
         self.evidence.update(evidence)
@@ -341,6 +358,7 @@ class CaseRun:
             evidence=self.evidence,
             seconds=self.seconds,
             versions=versions(),
+            numbers=self.numbers,
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from .asked_numbers import batch_sizes, threshold_of, time_limit
 from .verdict import Stage
 from .words import nearest
 
@@ -29,6 +30,7 @@ STAGE_SECONDS: Mapping[Stage, float] = {
     Stage.RUN: 120,
     Stage.PARITY: 60,
     Stage.BATCH: 60,
+    Stage.MEASURE: 300,
 }
 """How long a stage may take before its host is killed: some twenty times the longest measured on the tiny checkpoints, since
 a machine may be slow and a hang is for ever. The first stage of a fresh host also imports torch and transformers."""
@@ -43,6 +45,8 @@ DOWNLOAD_SECONDS = 3600.0
 CACHE_SIZE = "10GB"
 
 WORKERS = "PYTEST_XDIST_WORKER_COUNT"
+
+BENCH_SECONDS, BENCH_THRESHOLD = "5", "10%"
 
 CASES_MARK = (
     "ipfs_cases(models, tasks, hardware): the cases over which this test is parametrized, in the words of the options"
@@ -152,6 +156,27 @@ OPTIONS = (
         "how large that may grow before what was used longest ago goes: 500MB, 20GB; 0 keeps nothing (default: 10GB)",
     ),
     Option("cache-clear", Kind.FLAG, "", "remove everything in that directory before the run", ini=False),
+    Option(
+        "bench",
+        Kind.FLAG,
+        "",
+        "time every case that passes: latency, throughput, time to load and compile, memory, tokens a second",
+    ),
+    Option("bench-batch", Kind.LIST, "N,…", "batch sizes to time: 1,4,8 (default: 1)"),
+    Option(
+        "bench-seconds",
+        Kind.TEXT,
+        "SECONDS",
+        "how long to time a case whose median does not settle before (default: 5)",
+    ),
+    Option("bench-save", Kind.TEXT, "FILE", "write the numbers to a baseline, in the place of those of the same cases"),
+    Option("bench-compare", Kind.TEXT, "FILE", "hold the numbers against a baseline: a case that is slower has failed"),
+    Option(
+        "bench-threshold",
+        Kind.TEXT,
+        "PERCENT",
+        "by how much a median must have grown, beyond the noise, to be called slower (default: 10%)",
+    ),
     Option("json", Kind.TEXT, "FILE", "write every verdict to a JSON file"),
     Option("ledger", Kind.TEXT, "FILE", "known failures of your own, laid over the shipped known_failures.json"),
     Option(
@@ -168,7 +193,8 @@ OPTIONS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0 for
-    no limit; ``cache_size`` is in bytes; ``threads`` is this process's share of the cores among the workers of xdist;
+    no limit; ``cache_size`` is in bytes; ``bench_threshold`` is a part, 0.1 for 10 %; ``threads`` is this
+    process's share of the cores among the ``workers`` of xdist;
     ``sources`` says for each setting where it came from, for error messages."""
 
     models: tuple[str, ...] | None
@@ -191,6 +217,12 @@ class Settings:
     cache_dir: Path
     cache_size: int
     cache_clear: bool
+    bench: bool
+    bench_batch: tuple[int, ...]
+    bench_seconds: float
+    bench_save: Path | None
+    bench_compare: Path | None
+    bench_threshold: float
     json: Path | None
     ledger: Path | None
     update_ledger: bool
@@ -198,6 +230,7 @@ class Settings:
     sets: Mapping[str, tuple[str, ...]]
     on_command_line: bool
     threads: int
+    workers: int
     sources: Mapping[str, str]
 
     @property
@@ -280,6 +313,9 @@ def read_settings(config: pytest.Config) -> Settings:
         return Path(base_of(config, sources[name]), found[name].value) if name in found else None
 
     weights = _one_of(WEIGHTS, "a kind of weights", *text("weights", "tiny"))
+    timeouts = _timeouts(stage_seconds(weights), *text("timeout", ""))
+    workers = int(os.environ.get(WORKERS, "1"))
+    bench = _benched(found)
 
     return Settings(
         models=("*",) if _all(found) else words("models") or None,
@@ -298,17 +334,24 @@ def read_settings(config: pytest.Config) -> Settings:
         skillset=words("skillset"),
         require=words("require"),
         isolate=_one_of(ISOLATION, "a way to isolate", *text("isolate", "process")),
-        timeouts=_timeouts(stage_seconds(weights), *text("timeout", "")),
+        timeouts=timeouts,
         cache_dir=_cache_dir(path("cache-dir"), sources.get("cache-dir", "")),
         cache_size=_bytes(*text("cache-size", CACHE_SIZE)),
         cache_clear="cache-clear" in found,
+        bench=bench,
+        bench_batch=batch_sizes(words("bench-batch"), sources.get("bench-batch", "")),
+        bench_seconds=time_limit(*text("bench-seconds", BENCH_SECONDS), timeouts[Stage.MEASURE] if bench else 0),
+        bench_save=path("bench-save"),
+        bench_compare=path("bench-compare"),
+        bench_threshold=threshold_of(*text("bench-threshold", BENCH_THRESHOLD)),
         json=path("json"),
         ledger=path("ledger"),
         update_ledger="update-ledger" in found,
         list="list" in found,
         sets=_sets(config.getini("ipfs_sets")),
         on_command_line=_on_command_line(config),
-        threads=share_of_cores(int(os.environ.get(WORKERS, "1"))),
+        threads=share_of_cores(workers),
+        workers=workers,
         sources=sources,
     )
 
@@ -317,6 +360,15 @@ def _all(found: Mapping[str, Given]) -> bool:
     """Whether everything is selected: ``all`` is on, and no narrower selection was given closer to the user."""
     everything, models = found.get("all"), found.get("models")
     return everything is not None and bool(everything.value) and (models is None or everything.rank <= models.rank)
+
+
+def _benched(found: Mapping[str, Given]) -> bool:
+    """Whether cases are timed: where ``bench`` says so; and where one of its other options is given for this run, and not only
+    kept in the ini file."""
+    asked = found.get("bench")
+    if asked is not None and asked.value:
+        return True
+    return any(name.startswith("bench-") and given.rank < 2 for name, given in found.items())
 
 
 def share_of_cores(processes: int) -> int:

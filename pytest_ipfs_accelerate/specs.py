@@ -114,6 +114,16 @@ class SkillSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What to time of a case that passes: calls on each of these ``batches`` of inputs, for so many ``seconds`` in all.
+    ``workers`` is how many processes run cases at once."""
+
+    batches: tuple[int, ...] = (1,)
+    seconds: float = 5.0
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One case, with everything that the host process needs to run it: the host reads no registry and loads no plugin.
 
@@ -121,6 +131,7 @@ class Job:
     of it may run elsewhere; with ``explain`` a case that fails parity says where it first departs. ``cache_dir`` is the
     directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept. ``skill`` is the class of the user's
     that is checked in place of our own, and ``words`` are those that its factories may have for the task.
+    ``measure`` says what is timed, ``None`` where nothing is.
     """
 
     case: Case
@@ -136,3 +147,4 @@ class Job:
     cache_size: int = 0
     skill: SkillSource | None = None
     words: tuple[str, ...] = ()
+    measure: Measure | None = None

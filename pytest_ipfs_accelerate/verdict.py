@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from .speed import Change, Numbers
+
 SCHEMA_VERSION = 1
 """Version of the JSON form of a verdict. It changes when a reader of the old form would misread the new one."""
 
@@ -30,6 +32,7 @@ class Stage(StrEnum):
     RUN = "run"
     PARITY = "parity"
     BATCH = "batch"
+    MEASURE = "measure"
 
 
 class Outcome(StrEnum):
@@ -95,7 +98,8 @@ class Verdict:
     short paragraph for a person; ``exception`` is the type of what was raised, ``Fault`` for a check of ours; ``detail`` is
     the traceback or other text that only ``-vv`` shows. ``seconds`` maps a
     stage to the wall-clock seconds spent in it; a stage whose work an earlier case of the same host had already done costs
-    next to nothing, and ``evidence["reused"]`` names it. ``evidence`` and ``versions`` hold builtin values only.
+    next to nothing, and ``evidence["reused"]`` names it. ``evidence`` and ``versions`` hold builtin values only. ``numbers`` is
+    what ``--ipfs-bench`` measured, ``changes`` the same beside a baseline.
     """
 
     model: str
@@ -114,6 +118,8 @@ class Verdict:
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     reproduce: str = ""
+    numbers: Numbers | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -61,6 +61,11 @@ class Endpoint(ABC):
             f"{type(self).__name__} lets nobody look at what lies between its inputs and its outputs"
         )
 
+    def device_peak(self, *, restart: bool = False) -> int | None:
+        """The bytes of the device's own memory that were held at most, since the count began or was last ``restart``-ed by this
+        call; ``None`` where nobody counts them, or the memory is the host's."""
+        return None
+
     def warnings(self) -> list[str]:
         """What a user is told of though the case may pass: an artifact that was damaged, say. Read after the last run."""
         return []

@@ -75,6 +75,14 @@ class TorchEndpoint(Endpoint):
         self._places.update(tensor.device.type for _, tensor in leaf_tensors(outputs))
         return outputs
 
+    def device_peak(self, *, restart: bool = False) -> int | None:
+        if self.torch_device.type != "cuda":
+            return None
+        most = torch.cuda.max_memory_allocated(self.torch_device)
+        if restart:
+            torch.cuda.reset_peak_memory_stats(self.torch_device)
+        return most
+
     def _settle(self) -> None:
         """Wait until the device has done all that it was given."""
         if self.torch_device.type == "cuda":

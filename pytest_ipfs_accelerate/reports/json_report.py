@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from ..hardware.probes import library_version
+from ..machine import Machine, this_machine
 from ..verdict import SCHEMA_VERSION, Verdict
 from .tally import Tally
 
@@ -40,6 +41,7 @@ class Report:
     exit_status: int
     platform: str
     python: str
+    machine: Machine
     versions: dict[str, str]
     counts: dict[str, int]
     verdicts: list[Verdict]
@@ -68,6 +70,7 @@ def report_of(tally: Tally, exit_status: int) -> Report:
         exit_status=exit_status,
         platform=platform.platform(),
         python=platform.python_version(),
+        machine=this_machine(),
         versions={name: found for name in LIBRARIES if (found := library_version(name))},
         counts=dict(Counter(verdict.outcome.value for verdict in tally.verdicts.values())),
         verdicts=tally.in_order(),
@@ -78,8 +81,13 @@ def report_of(tally: Tally, exit_status: int) -> Report:
 def write_report(path: Path, tally: Tally, exit_status: int) -> None:
     """Write the report whole or not at all: what stood there before survives a run that is killed while it writes."""
     text = msgspec.json.format(msgspec.json.encode(report_of(tally, exit_status), enc_hook=str), indent=1)
+    write_whole(path, text + b"\n")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "wb") as stream:
-        stream.write(text + b"\n")
+        stream.write(content)
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)

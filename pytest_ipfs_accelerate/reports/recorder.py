@@ -12,6 +12,8 @@ from ..store import Store
 from ..words import plural
 from .json_report import check_writable, write_report
 from .ledger_update import update_ledger
+from .saving import Saving
+from .speed_tables import change_lines, speed_lines, workers_lines
 from .tally import Tally
 from .terminal import header_lines, matrix_lines, note_lines
 
@@ -47,11 +49,16 @@ class Recorder:
             if (path := self.plan.settings.ledger) is None:
                 raise pytest.UsageError("--ipfs-update-ledger: which one? name it with --ipfs-ledger=FILE")
             check_writable(path, self.plan.settings.sources["ledger"])
+        self.saving = Saving(self.plan.settings)
+        self.baseline = self.plan.baseline
         assert self.plan.ledger is not None  # read now: a file that is not valid is an error before the run
 
     def pytest_report_header(self) -> list[str]:
         cleared = [self.cleared] if self.cleared else []
-        return [*cleared, *header_lines(self.plan, self.cases)] if SUITE_CASES in self.config.stash else cleared
+        workers = self.config.getoption("numprocesses", None)
+        disturbed = workers_lines(workers) if self.plan.settings.bench and isinstance(workers, int) else []
+        lines = [*cleared, *(f"ipfs: {line}" for line in disturbed)]
+        return [*lines, *header_lines(self.plan, self.cases)] if SUITE_CASES in self.config.stash else lines
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.tally.deselected.update(item.nodeid for item in items)
@@ -73,6 +80,7 @@ class Recorder:
             self.tally.stopped = session.shouldfail
         if (path := self.plan.settings.json) is not None:
             write_report(path, self.tally, int(exitstatus))
+        self.saving.save(self.tally)
         if self.plan.settings.update_ledger and (path := self.plan.settings.ledger) is not None:
             cases = [case for some in self.plan.cases(self.plan.models).values() for case in some]
             self.ledger_lines = update_ledger(path, self.tally.in_order(), cases)
@@ -83,6 +91,8 @@ class Recorder:
         terminalreporter.section("ipfs: tasks passed of tasks run")
         for line in [*matrix_lines(self.tally), "", *note_lines(self.tally)]:
             terminalreporter.line(line)
+        if self.plan.settings.bench:
+            self._numbers(terminalreporter)
         if (path := self.plan.settings.json) is not None:
             terminalreporter.line(f"every verdict: {path}")
         if self.plan.settings.update_ledger:
@@ -90,6 +100,17 @@ class Recorder:
             terminalreporter.line(f"ledger {self.plan.settings.ledger}:")
             for line in changed:
                 terminalreporter.line(f"  {line}")
+
+    def _numbers(self, terminalreporter: pytest.TerminalReporter) -> None:
+        verdicts = self.tally.in_order()
+        terminalreporter.section("ipfs: numbers")
+        for line in [*speed_lines(verdicts), *self.saving.lines]:
+            terminalreporter.line(line)
+        if self.baseline is not None:
+            threshold = self.plan.settings.bench_threshold
+            terminalreporter.section(f"ipfs: against {self.baseline.path}")
+            for line in change_lines(verdicts, self.baseline, threshold):
+                terminalreporter.line(line)
 
 
 def clear_cache(settings: Settings) -> str:
