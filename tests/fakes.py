@@ -35,7 +35,7 @@ def run_case(job: Job, enter: Callable[[Stage], None]) -> Verdict:
         task=case.task,
         hardware=case.hardware,
         outcome=Outcome.FAILED if fails else Outcome.PASSED,
-        stage=Stage.PARITY if fails else Stage.BATCH,
+        stage=Stage.PARITY if fails else Stage.BATCH if job.measure is None else Stage.MEASURE,
         reason="1 of 1 comparisons differ" if fails else "",
         detail="the traceback of a case" if fails else "",
         comparisons=(Comparison(against="reference", output="logits", ok=not fails, **numbers),),

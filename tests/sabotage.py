@@ -141,6 +141,38 @@ class MasklessBatch(MasklessGeneration):
     least = 2
 
 
+class WrongInFours(Cpu):
+    """Right for one input and for two; of four every number is 1 % too large."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        plain = endpoint.forward
+
+        def forward(inputs: Any) -> Any:
+            outputs = plain(inputs)
+            wrong = len(inputs["input_ids"]) == 4
+            return {name: tensor * 1.01 if wrong else tensor for name, tensor in outputs.items()}
+
+        endpoint.forward = forward
+        return endpoint
+
+
+class NoRoomForFour(Cpu):
+    """Runs out of memory with more than two inputs."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        plain = endpoint.forward
+
+        def forward(inputs: Any) -> Any:
+            if len(inputs["input_ids"]) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return plain(inputs)
+
+        endpoint.forward = forward
+        return endpoint
+
+
 class FallenBackOnnxRuntime(OnnxRuntime):
     """Asked for a GPU, and computes on the CPU without a word."""
 

@@ -52,8 +52,18 @@ VALUES = {
     "cache-dir": ("a", "b", "c"),
     "cache-size": ("1", "2KB", "3 MB"),
     "skillset": ("a", "b", "c"),
+    "bench-batch": ("1", "2", "3"),
+    "bench-seconds": ("1", "2", "3"),
+    "bench-save": ("a.json", "b.json", "c.json"),
+    "bench-compare": ("a.json", "b.json", "c.json"),
+    "bench-threshold": ("5%", "10", "50%"),
 }
-READ = {"cache-size": {"1": 1, "2KB": 2_000, "3 MB": 3_000_000}}
+READ: dict[str, dict[str, object]] = {
+    "cache-size": {"1": 1, "2KB": 2_000, "3 MB": 3_000_000},
+    "bench-batch": {"1": 1, "2": 2, "3": 3},
+    "bench-seconds": {"1": 1.0, "2": 2.0, "3": 3.0},
+    "bench-threshold": {"5%": 0.05, "10": 0.1, "50%": 0.5},
+}
 """What a value is read as, where that is not the value itself."""
 
 
@@ -142,6 +152,19 @@ BAD = [
     (["--ipfs-models=ant", "--ipfs-timeout=-1"], ["--ipfs-timeout", "'-1'"]),
     (["--ipfs-models=ant", "--ipfs-timeout=nan"], ["--ipfs-timeout", "'nan'"]),
     (["--ipfs-models=ant", "--ipfs-timeout=exprt=3"], ["--ipfs-timeout", "'exprt'", "'export'"]),
+    (["--ipfs-models=ant", "--ipfs-bench-batch=1,0"], ["--ipfs-bench-batch", "'0'", "1,4,8"]),
+    (["--ipfs-models=ant", "--ipfs-bench-batch=few"], ["--ipfs-bench-batch", "'few'"]),
+    (["--ipfs-models=ant", "--ipfs-bench-seconds=0"], ["--ipfs-bench-seconds", "'0'", "positive"]),
+    (["--ipfs-models=ant", "--ipfs-bench-seconds=soon"], ["--ipfs-bench-seconds", "'soon'"]),
+    (
+        ["--ipfs-models=ant", "--ipfs-bench-seconds=300"],
+        ["--ipfs-bench-seconds", "300 s", "--ipfs-timeout=measure=600"],
+    ),
+    (["--ipfs-models=ant", "--ipfs-bench", "--ipfs-timeout=4"], ["--ipfs-bench-seconds", "5 s", "after 4 s"]),
+    (["--ipfs-models=ant", "--ipfs-bench-threshold=much"], ["--ipfs-bench-threshold", "'much'", "10%"]),
+    (["--ipfs-models=ant", "--ipfs-bench-threshold=-3%"], ["--ipfs-bench-threshold", "'-3%'"]),
+    (["--ipfs-models=ant", "--ipfs-bench-compare=none.json"], ["--ipfs-bench-compare", "none.json", "No such file"]),
+    (["--ipfs-models=ant", "--ipfs-bench-save=no/such/base.json"], ["--ipfs-bench-save", "no directory"]),
     (["--ipfs-models=ant", "--ipfs-json=no/such/out.json"], ["--ipfs-json", "no directory"]),
     (["--ipfs-models=ant", "--ipfs-json=."], ["--ipfs-json", "is a directory"]),
     (["--ipfs-models=ant", "--ipfs-registry=none.json"], ["--ipfs-registry", "none.json", "No such file"]),

@@ -108,7 +108,7 @@ class Recorder:
             terminalreporter.line(line)
         if self.baseline is not None:
             threshold = self.plan.settings.bench_threshold
-            terminalreporter.section(f"ipfs: against {self.baseline.path}")
+            terminalreporter.section(f"ipfs: against {self.baseline.path.name}")
             for line in change_lines(verdicts, self.baseline, threshold):
                 terminalreporter.line(line)
 
