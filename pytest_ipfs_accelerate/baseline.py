@@ -2,7 +2,7 @@
 
 Two medians are compared where everything else is the same: the machine, the checkpoint, the precision, the device, the threads
 and the shapes of the inputs. They differ where their confidence intervals do not meet and their ratio is beyond the threshold;
-either alone is noise or of no importance.
+either alone is noise or of no importance. Where others took the machine away meanwhile, nothing is said of a change.
 """
 
 from __future__ import annotations
@@ -84,12 +84,15 @@ class Baseline:
                 before=before.latency,
                 note="; ".join(unequal),
             )
+        found, busy = trend(before.latency, speed.latency, threshold), busy_when(row, verdict)
+        told = not busy or found in (Trend.SAME, Trend.NOISE)
         return Change(
             batch=speed.batch,
-            trend=trend(before.latency, speed.latency, threshold),
+            trend=found if told else Trend.BUSY,
             now=speed.latency,
             before=before.latency,
             ratio=speed.latency.median / before.latency.median,
+            note="" if told else f"busy {busy}",
         )
 
 
@@ -120,6 +123,12 @@ def differences(row: Row, before: Speed, verdict: Verdict, now: Speed) -> list[s
     if dict(before.inputs) != dict(now.inputs):
         found.append("inputs of another shape")
     return found
+
+
+def busy_when(row: Row, verdict: Verdict) -> str:
+    """When others took the machine away from one of two measurements, so that nobody can say what moved a median."""
+    now = verdict.numbers is not None and verdict.numbers.busy
+    return " and ".join(when for when, busy in (("then", row.numbers.busy), ("now", now)) if busy)
 
 
 def in_words(change: Change) -> str:

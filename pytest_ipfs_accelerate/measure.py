@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .bench import Fault, Form
 from .blocks import Clock, Series, time_in_turn
+from .contention import between, sample
 from .handlers import Handler
 from .memory import peak, restart_peak
 from .parity import Tolerance, tolerance_of
@@ -62,9 +63,10 @@ def measure(
     calls = [Calls(handler, form, batch, clock) for batch in kept]
     for each in calls:
         each.check(form, alone, tolerance)
-    counted = restart_peak()
+    counted, before = restart_peak(), sample()
     endpoint.device_peak(restart=True)
     time_in_turn([each.series for each in calls], asked.seconds, clock)
+    waited, others = between(before, sample())
     most = peak() if counted and calls else None
     return Numbers(
         speeds=tuple(each.speed() for each in calls),
@@ -80,6 +82,8 @@ def measure(
         device_peak_bytes=endpoint.device_peak() if calls else None,
         threads=job.threads,
         workers=asked.workers,
+        waited=waited,
+        others=others,
     )
 
 

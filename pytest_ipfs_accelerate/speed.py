@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+WAITED, OTHERS = 0.05, 0.1
+"""A machine was busy when threads waited for more than this part of the time, and others used more than so many cores."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
@@ -69,7 +72,8 @@ class Numbers:
     ``processing_ms`` and ``decoding_ms`` are what a handler does around a call, for one input. ``host_peak_bytes`` is the peak
     of the process's resident memory during the timed calls, ``host_grown_bytes`` by how much that is more than before the
     model was put onto the hardware; ``device_peak_bytes`` is the peak of what torch had allocated on the device.
-    ``workers`` is how many processes of xdist ran cases at once.
+    ``workers`` is how many processes of xdist ran cases at once. ``waited`` is for how long threads of the case waited for a
+    core, and ``others`` how many cores other processes used meanwhile, both by second of the timing.
     """
 
     speeds: tuple[Speed, ...] = ()
@@ -85,6 +89,14 @@ class Numbers:
     device_peak_bytes: int | None = None
     threads: int = 1
     workers: int = 1
+    waited: float | None = None
+    others: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether others took the machine away. A runtime that has more threads than there are cores waits for itself: that is
+        its own doing, and part of its speed."""
+        return (self.waited or 0.0) > WAITED and (self.others is None or self.others > OTHERS)
 
 
 class Trend(StrEnum):
@@ -96,6 +108,7 @@ class Trend(StrEnum):
     SLOWER = "slower"
     NEW = "not in the baseline"
     INCOMPARABLE = "not comparable"
+    BUSY = "not told: the machine was busy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

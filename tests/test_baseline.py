@@ -122,6 +122,32 @@ def test_other_versions_are_compared() -> None:
     assert not verdict.ok
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "others", "expected"),
+    [
+        (0.4, 0.0, 1.5, (Trend.BUSY, "busy then")),
+        (0.0, 0.4, 1.5, (Trend.BUSY, "busy now")),
+        (0.4, 0.4, None, (Trend.BUSY, "busy then and now")),
+        (0.04, 0.04, 1.5, (Trend.SLOWER, "")),
+        (None, None, None, (Trend.SLOWER, "")),
+        (0.4, 0.4, 0.0, (Trend.SLOWER, "")),  # it waited for threads of its own
+    ],
+)
+def test_where_others_took_the_machine_away_no_change_is_told(
+    then: float | None, now: float | None, others: float | None, expected: tuple[Trend, str]
+) -> None:
+    sides = [verdict_of(median) for median in (10, 15)]
+    busy = [
+        replace(side, numbers=replace(side.numbers, waited=waited, others=others))  # type: ignore[type-var]
+        for side, waited in zip(sides, (then, now), strict=True)
+    ]
+    verdict = baseline_of(busy[0]).hold(busy[1], 0.1)
+    assert [(change.trend, change.note) for change in verdict.changes] == [expected]
+    assert verdict.ok is (expected[0] is Trend.BUSY)
+    equal = baseline_of(busy[0]).hold(replace(busy[1], numbers=busy[0].numbers), 0.1)
+    assert [change.trend for change in equal.changes] == [Trend.SAME]
+
+
 def test_what_the_baseline_lacks_is_new() -> None:
     elsewhere = baseline_of(verdict_of()).hold(verdict_of(model="bee"), 0.1)
     assert [(change.trend, change.note) for change in elsewhere.changes] == [(Trend.NEW, "the case is not there")]

@@ -198,3 +198,19 @@ def test_a_slower_case_fails_in_a_worker_too(run: Run, pace: Any) -> None:
     result = run(*SELECTION, "--ipfs-bench-compare=base.json", "-n", "2")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert [row[-1] for row in cells(section(result, "ipfs: against"))[2:4]] == ["slower", "same"]
+
+
+def test_a_change_on_a_busy_machine_is_not_told(run: Run, pace: Any, clean: pytest.Pytester) -> None:
+    run(*SELECTION, "--ipfs-bench-save=base.json")
+    (clean.path / "busy.txt").touch()
+    pace(cpu=(2.0, 0.01))
+    result = run(*SELECTION, "--ipfs-bench-compare=base.json")
+    assert result.ret == 0
+    lines = section(result, "ipfs: against")
+    assert [row[-1] for row in cells(lines)[2:4]] == ["not told: the machine was busy", "same"]
+    assert "not told, since the machine was busy now: ant::fill-mask-cpu" in lines
+    told = [
+        line for line in section(result, "ipfs: numbers") if line.startswith("the machine was busy while 2 cases ran")
+    ]
+    assert len(told) == 1
+    assert "up to 0.40 s in a second; other processes used up to 1.5 cores" in told[0]

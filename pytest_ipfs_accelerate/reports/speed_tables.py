@@ -39,6 +39,7 @@ def speed_lines(verdicts: Sequence[Verdict]) -> list[str]:
             f"{loose} of {plural(len(speeds), 'median')} did not settle in the time given: ± is what the noise leaves of "
             "them (--ipfs-bench-seconds)"
         )
+    lines += busy_lines([numbers for _, numbers in timed if numbers.busy])
     lines += workers_lines(max((numbers.workers for _, numbers in timed), default=1))
     return lines
 
@@ -48,6 +49,19 @@ def workers_lines(workers: int) -> list[str]:
     if workers < 2:
         return []
     return [f"timed by {workers} workers at once, which disturb each other: numbers to keep come from a run without -n"]
+
+
+def busy_lines(busy: Sequence[Numbers]) -> list[str]:
+    """That others took the machine away, and how much of it."""
+    if not busy:
+        return []
+    waited = max(numbers.waited or 0.0 for numbers in busy)
+    others = [numbers.others for numbers in busy if numbers.others is not None]
+    used = f"; other processes used up to {max(others):.1f} cores" if others else ""
+    return [
+        f"the machine was busy while {plural(len(busy), 'case')} ran: threads waited for a core, up to {waited:.2f} s in a "
+        f"second{used}: these medians are of the machine as much as of the model"
+    ]
 
 
 def _of_batch(verdict: Verdict, speed: Speed) -> list[str]:
@@ -111,6 +125,9 @@ def change_lines(verdicts: Sequence[Verdict], baseline: Baseline, threshold: flo
     for note in dict.fromkeys(change.note for _, change in changes if change.trend is Trend.INCOMPARABLE):
         lines += _named(f"not comparable ({note})", dict.fromkeys(n for n, c in changes if c.note == note))
     lines += _named("not in the baseline", dict.fromkeys(_new(n, c) for n, c in changes if c.trend is Trend.NEW))
+    for note in dict.fromkeys(change.note for _, change in changes if change.trend is Trend.BUSY):
+        what = f"not told, since the machine was {note}"
+        lines += _named(what, dict.fromkeys(n for n, c in changes if c.trend is Trend.BUSY and c.note == note))
     ran = {Case(verdict.model, verdict.task, verdict.hardware).nodeid for verdict in verdicts if verdict.changes}
     lines += _named("in the baseline and not timed now", (nodeid for nodeid in baseline.rows if nodeid not in ran))
     if hidden := sum(_noise(change) > threshold for _, change in changes):
