@@ -28,7 +28,8 @@ SHARES = 20
 DIGITS = 6
 """Of a millisecond: a nanosecond, which is what the clock counts."""
 WARM_UP = 3
-"""Calls before the clock counts, at least: caches fill, memory is laid out, kernels are chosen."""
+"""Calls before the clock counts: caches fill, memory is laid out, kernels are chosen. Fewer where they alone take all the time
+that there is."""
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -62,8 +63,8 @@ class Series:
     def warm_up(self, clock: Clock, seconds: float) -> None:
         """Call it without counting, and find out how many calls make a block of so many seconds."""
         began = clock()
-        spent: list[float] = []
-        while len(spent) < WARM_UP or clock() - began < seconds:
+        spent = [self.call()[self.WHOLE]]
+        while (passed := clock() - began) < seconds or (len(spent) < WARM_UP and passed < SHARES * seconds):
             spent.append(self.call()[self.WHOLE])
         usual = median(spent[len(spent) // 2 :])
         self.count = max(1, round(seconds / usual)) if usual > 0 else 1
