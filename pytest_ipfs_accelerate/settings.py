@@ -175,7 +175,7 @@ OPTIONS = (
         "bench-threshold",
         Kind.TEXT,
         "PERCENT",
-        "by how much a median must have grown, beyond the noise, to be called slower (default: 10%)",
+        "by how much a median must have grown, beyond the noise, to be called slower (default: 10)",
     ),
     Option("json", Kind.TEXT, "FILE", "write every verdict to a JSON file"),
     Option("ledger", Kind.TEXT, "FILE", "known failures of your own, laid over the shipped known_failures.json"),
