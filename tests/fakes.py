@@ -64,7 +64,14 @@ def numbers_of(job: Job) -> Numbers:
         for batch in job.measure.batches
     )
     waited = 0.4 if Path("busy.txt").exists() else 0.0
-    around = {"load_s": 0.5, "lower_s": 0.25, "host_peak_bytes": 10**8, "waited": waited, "others": 1.5}
+    around = {
+        "load_s": 0.5,
+        "lower_s": 0.25,
+        "first_call_s": 0.75,
+        "host_peak_bytes": 10**8,
+        "waited": waited,
+        "others": 1.5,
+    }
     return Numbers(speeds=speeds, workers=job.measure.workers, **around)
 
 

@@ -16,7 +16,7 @@ SHOWN = 5
 """Node ids that a line names; the others are counted."""
 
 HEAD = ["case", "batch", "median ms", "±", "p95 ms", "inputs/s", "prefill ms", "decode tok/s"]
-HEAD_OF_CASE = ["around ms", "peak MB", "load s", "compile s"]
+HEAD_OF_CASE = ["around ms", "peak MB", "load s", "compile s", "first s"]
 """Columns that hold for a case, whatever the batch."""
 
 
@@ -88,6 +88,7 @@ def _of_case(numbers: Numbers, *, kept: bool) -> list[str]:
         f"{memory / 1e6:,.0f}" if memory else "",
         _seconds(numbers.load_s),
         ("kept + " if kept and numbers.export_s is None else "") + _seconds(sum(compiled)) if compiled else "",
+        _seconds(numbers.first_call_s),
     ]
 
 
