@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .matrix import ROOT, Case, UnknownName, choose
-from .settings import is_configured
+from .options import is_configured
 from .words import nearest
 
 if TYPE_CHECKING:

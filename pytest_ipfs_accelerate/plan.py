@@ -22,8 +22,9 @@ from .checkpoints import asked_checkpoints
 from .installed import installed_classes, installed_heads, installed_version
 from .ledger import Ledger, load_ledger, read_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
+from .options import CASES_MARK, split
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
-from .settings import CASES_MARK, Settings, base_of, read_settings, split, stage_seconds
+from .settings import Settings, base_of, read_settings, stage_seconds
 from .skillset.foreign.discover import discover
 from .skillset.foreign.selection import Skillset
 from .specs import Availability, CheckpointSource, HardwareSpec, Job, Measure, Recipe, TaskSpec

@@ -12,7 +12,7 @@ import pytest
 
 from .arguments import asked_for
 from .fixtures import ipfs_case, ipfs_checkpoint, ipfs_handler, ipfs_host
-from .settings import CASES_MARK, add_options, asked_to_list
+from .options import CASES_MARK, add_options, asked_to_list
 
 __all__ = ["ipfs_case", "ipfs_checkpoint", "ipfs_handler", "ipfs_host"]
 

@@ -240,7 +240,7 @@ def test_what_else_collects(run: Run, option: str) -> None:
 
 
 def test_help_names_every_option(run: Run) -> None:
-    from pytest_ipfs_accelerate.settings import OPTIONS
+    from pytest_ipfs_accelerate.options import OPTIONS
 
     text = run("--help").stdout.str()
     for option in OPTIONS:

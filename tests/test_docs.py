@@ -12,9 +12,10 @@ import pytest
 from pytest_ipfs_accelerate import fixtures, hookspecs
 from pytest_ipfs_accelerate.builtin import HARDWARE, TASKS
 from pytest_ipfs_accelerate.matrix import mark_name
+from pytest_ipfs_accelerate.options import OPTIONS, Option
 from pytest_ipfs_accelerate.parity import BY_PRECISION, TOLERANCES
 from pytest_ipfs_accelerate.plan import register_marks
-from pytest_ipfs_accelerate.settings import OPTIONS, STAGE_SECONDS, Option
+from pytest_ipfs_accelerate.settings import STAGE_SECONDS
 from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Stage
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from pytest_ipfs_accelerate.settings import OPTIONS, STAGE_SECONDS, Kind, Settings, is_configured, read_settings
+from pytest_ipfs_accelerate.options import OPTIONS, Kind, is_configured
+from pytest_ipfs_accelerate.settings import STAGE_SECONDS, Settings, read_settings
 from pytest_ipfs_accelerate.verdict import Stage
 
 Read = Callable[..., Settings]
