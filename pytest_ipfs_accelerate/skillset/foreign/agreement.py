@@ -2,13 +2,13 @@
 
 The rules, so that nobody has to guess:
 
-- **Numbers** must be, within the tolerance, one of the outputs of the reference or what is commonly made of one (pooled over
-  positions, normalised, as probabilities); the verdict says which.
+- **Numbers** must be, within the tolerance, one of the outputs of the reference or what is commonly made of one (pooled
+  over positions, normalised, as probabilities); the verdict says which.
 - **A generated text** must be the decoding of the first *k* tokens of the reference, *k* at least one, with the prompt before
   it or without. It may be shorter or longer than ours, since how many tokens are made is the class's choice; it may not break
   off within a token.
-- **A label** must be the best one of the reference, or tie with it; in a ranking each stands where its score puts it. **A score**
-  must be the softmax, sigmoid or logit of the label beside it, or of the best one.
+- **A label** must be the best one of the reference, or tie with it; in a ranking each stands where its score puts it.
+  **A score** must be the softmax, sigmoid or logit of the label beside it, or of the best one.
 """
 
 from __future__ import annotations
@@ -246,8 +246,9 @@ def _score_agrees(part: Part, answer: Answer, expected: Expected, tolerance: Tol
             if _close(float(part.value), right, tolerance):
                 return True, f"the {name} of {scored.names[best]!r}"
         said = f"{float(scored.logits.softmax(-1)[best]):.6g} for {scored.names[best]!r}"
-    if isinstance(expected.decoded, dict) and isinstance(right := expected.decoded.get("score"), float):
-        return _close(float(part.value), right, tolerance), f"{part.value:.6g}, and the reference says {right:.6g}"
+    own = expected.decoded.get("score") if isinstance(expected.decoded, dict) else None
+    if isinstance(own, float):
+        return _close(float(part.value), own, tolerance), f"{part.value:.6g}, and the reference says {own:.6g}"
     return False, f"{part.value:.6g}, and the reference says {said}"
 
 

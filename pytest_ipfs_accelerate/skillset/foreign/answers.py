@@ -70,8 +70,10 @@ TEXTS = (
     *("text", "generated_text", "answer", "caption", "transcription", "transcript", "response", "result", "output"),
     *("output_text", "translation_text", "summary_text", "description", "sequence"),
 )
-LABELS = ("label", "labels", "class", "classes", "class_name", "prediction", "predictions", "predicted_class")
-LABELS += ("predicted_label", "category", "entity", "token_str", "choice")
+LABELS = (
+    *("label", "labels", "class", "classes", "class_name", "prediction", "predictions", "predicted_class"),
+    *("predicted_label", "category", "entity", "token_str", "choice"),
+)
 INDICES = (
     "class_id",
     "class_index",
@@ -85,6 +87,8 @@ INDICES = (
 NUMBERS = ("similarity", "similarity_score", "similarities", "logits", "logits_per_image", "embedding", "embeddings")
 """Names under which one number alone is an answer; under another it counts or times something."""
 SCORES = ("score", "scores", "confidence", "probability", "probabilities", "probs")
+MOST_INDICES = 16
+"""More integers than this are tokens, or a map."""
 
 
 def read(value: Any) -> Answer:
@@ -146,9 +150,9 @@ def _kind_of_text(name: str) -> Kind | None:
 
 def _numbers(numbers: Tensor, path: str, name: str) -> Iterator[_Found]:
     kind = Kind.SCORE if name in SCORES else Kind.INDEX if name in (*INDICES, *LABELS) else None
-    if kind is None or numbers.dim() > 1 or (numbers.dim() == 1 and kind is Kind.INDEX and len(numbers) > 16):
-        yield _Found(path, Kind.NUMBERS, numbers)
-    elif kind is Kind.INDEX and numbers.is_floating_point():
+    # What is floating or long is no index, whatever it is called.
+    indices = not numbers.is_floating_point() and numbers.numel() <= MOST_INDICES
+    if kind is None or numbers.dim() > 1 or (kind is Kind.INDEX and not indices):
         yield _Found(path, Kind.NUMBERS, numbers)
     elif numbers.dim() == 0:
         yield _Found(path, kind, numbers.item())

@@ -119,11 +119,12 @@ class ForeignRun:
         with self.staged(Stage.RUN):
             call = self._call(opened, reference, directory, package)
             self._look_at_endpoint(opened, task)
-            missing = str(directory / MISSING)
-            ended = check_missing(lambda: open_skill(cls, self.source, self.job, missing, words), call, self.source)
-            self.evidence["missing checkpoint"] = ended.ended
-            self.missing_claims += ended.claims
-            self.keep(*ended.findings)
+            if call is not None:
+                missing = str(directory / MISSING)
+                ended = check_missing(lambda: open_skill(cls, self.source, self.job, missing, words), call, self.source)
+                self.evidence["missing checkpoint"] = ended.ended
+                self.missing_claims += ended.claims
+                self.keep(*ended.findings)
             self.keep(*check_self_test(opened, self.source, str(directory / "checkpoint"), label_of(self.job)))
 
     def _save(self, directory: Path) -> Task:

@@ -95,4 +95,4 @@ def _reason(failing: Sequence[Finding], lied: Claim | None) -> str:
     first = next((one for one in failing if one.check is not Check.CLAIM), failing[0])
     more = len(failing) - 1 - (lied is not None)
     reason = f"says real ({lied.where}), and is not: {first}" if lied else str(first)
-    return f"{reason}{f'; and {plural(more, "more finding")}' if more else ''}"
+    return f"{reason}; and {plural(more, 'more finding')}" if more else reason

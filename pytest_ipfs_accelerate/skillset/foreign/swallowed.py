@@ -50,10 +50,10 @@ class Watch:
     def _within(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
         if event == "exception":
             error = argument[1]
-            if isinstance(error, BaseException) and not isinstance(error, _SIGNALS):
-                # It passes from the inside out: the first frame of the user's is the innermost.
-                if not any(one.error is error for one in self.seen):
-                    self.seen.append(Seen(error, frame.f_code.co_filename, frame.f_lineno))
+            # It passes from the inside out: the first frame of the user's is the innermost.
+            new = not any(one.error is error for one in self.seen)
+            if new and isinstance(error, BaseException) and not isinstance(error, _SIGNALS):
+                self.seen.append(Seen(error, frame.f_code.co_filename, frame.f_lineno))
         return self._within
 
     def owns(self, name: str) -> bool:
@@ -90,7 +90,7 @@ def watching(directory: Path) -> Iterator[Watch]:
         yield watch
     finally:
         sys.settrace(before)
-        threading.settrace(before_threads)  # type: ignore[arg-type]
+        threading.settrace(before_threads)
 
 
 def as_findings(swallowed: list[Seen], when: str, *, note: bool) -> list[Finding]:

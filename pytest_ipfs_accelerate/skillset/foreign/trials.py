@@ -108,7 +108,7 @@ def _no_answer(answer: Answer) -> str:
 def seed_all(seed: int) -> None:
     """Seed everything that a handler may draw from."""
     torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - what a user's code draws from
+    np.random.seed(seed)
     random.seed(seed)
 
 
