@@ -58,7 +58,7 @@ def run_foreign(job: Job, enter: Enter) -> Verdict:
         return run.verdict(
             Judgement(outcome=Outcome.FAILED, reason=describe(error), detail=detail, exception=type(error).__name__)
         )
-    return run.verdict(judge(run.found, run.claims, run.missing_claims))
+    return run.verdict(judge(run.found, run.claims, run.missing_claims, job.skill))
 
 
 class ForeignRun:
@@ -217,7 +217,7 @@ class ForeignRun:
                 trial = try_calls(caller, calls, expected, self.job.case.hardware, more)
             if best is None or len(trial.findings) < len(best[0].findings):
                 best = trial, calls[0]
-            if trial:
+            if trial.clean:
                 break
         assert best is not None
         self._take(best[0])

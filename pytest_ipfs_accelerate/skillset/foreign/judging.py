@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...specs import SkillSource
 from ...verdict import Implementation, Outcome, Stage
 from ...words import plural
 from ..findings import Check, Finding
@@ -30,31 +31,31 @@ class Judgement:
 
 
 def judge(
-    found: Sequence[tuple[Stage, Finding]], claims: Sequence[Claim], claims_of_missing: Sequence[Claim]
+    found: Sequence[tuple[Stage, Finding]],
+    claims: Sequence[Claim],
+    claims_of_missing: Sequence[Claim],
+    source: SkillSource,
 ) -> Judgement:
     """The end of a case, from what was found in which stage, what the class says of itself, and what it says of itself where
     the checkpoint does not exist."""
     wrong = [finding for _, finding in found if not finding.note]
-    said = _first(claims, Says.MOCK), _first(claims, Says.REAL)
+    mock, real = _first(claims, Says.MOCK), _first(claims, Says.REAL)
     own = [finding for finding in wrong if finding.check in NOT_REAL - {Check.MISSING_CHECKPOINT}]
     missing = [finding for finding in wrong if finding.check is Check.MISSING_CHECKPOINT]
-    mock, real = said
     if own:
         # What it caught and did not say is why.
         found = [
             (stage, replace(finding, note=False) if finding.check is Check.SWALLOWED else finding)
             for stage, finding in found
         ]
-    claim = None
-    lied = next(
-        (one for one in (*((real,) if own and not mock else ()), *_missing(missing, claims_of_missing)) if one), None
-    )
+    lies = [*((real,) if own and real and not mock else ()), *_missing(missing, claims_of_missing)]
+    lied = lies[0] if lies else None
+    says = ""
     if mock is not None:
-        claim = Finding(
-            check=Check.CLAIM, says=f"says of itself that it is a mock ({mock.where}), and a mock is never a pass"
-        )
+        says = f"says of itself that it is a mock ({mock.where}), and a mock is never a pass"
     elif lied is not None:
-        claim = Finding(check=Check.CLAIM, says=f"says real ({lied.where}), and is not")
+        says = f"says real ({lied.where}), and is not"
+    claim = Finding(check=Check.CLAIM, says=says, file=source.file, line=source.line) if says else None
     ordered = _ordered(found, claim)
     failing = [finding for finding in ordered if not finding.note]
     implementation = Implementation.MOCK if mock or _is_mock(own) else None if own else Implementation.REAL

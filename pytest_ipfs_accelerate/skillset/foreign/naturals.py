@@ -125,7 +125,7 @@ def _media(
         yield objects
     else:
         yield objects
-        if paths != objects:
+        if {role: word for role, (_, word) in paths.items()} != {role: word for role, (_, word) in objects.items()}:
             yield paths
 
 

@@ -44,7 +44,8 @@ class Trial:
     agrees: dict[str, str] = field(default_factory=dict)
     precision: str = ""
 
-    def __bool__(self) -> bool:
+    @property
+    def clean(self) -> bool:
         """Whether nothing is wrong."""
         return not any(not finding.note for finding in self.findings)
 
@@ -161,11 +162,13 @@ def _hold(caller: Caller, trial: Trial, answer: Answer, expected: Expected, tole
     if not held:
         says = f"nothing in its answer ({answer.form}) can be held against the reference"
         trial.findings.append(caller.finding(Check.PARITY, says))
+    found = {(finding.check, finding.says.partition(":")[0]) for finding in trial.findings}
     for one in wrong:
         finding = caller.finding(
             Check.WIDTH if one.width else Check.PARITY, f"{_subject(one)}: {one.what}{_fault(one, answer)}"
         )
-        if finding not in trial.findings:
+        # What is wrong with a part for one sample is wrong for another.
+        if (finding.check, _subject(one)) not in found:
             trial.findings.append(finding)
     return bool(held) and not wrong
 

@@ -19,10 +19,10 @@ class hf_bert:
             endpoint = self.transformers.AutoModel.from_pretrained(model).eval()
         except Exception:
             endpoint = self.transformers.BertModel(
-                self.transformers.BertConfig(hidden_size=32, num_hidden_layers=1)
+                self.transformers.BertConfig(hidden_size=24, num_hidden_layers=1)
             ).eval()
             endpoint.forward = lambda **tokens: self.transformers.modeling_outputs.BaseModelOutput(
-                self.torch.rand(1, 4, 32)
+                self.torch.rand(1, 4, 24)
             )
         if tokenizer is None:
             tokenizer = lambda text, **options: {"input_ids": self.torch.ones(1, 4).long()}  # noqa: E731

@@ -1,4 +1,4 @@
-"""Wrong: an argument that no model takes, and for the error that follows a random tensor."""
+"""Wrong: a method that no tensor has, and for the error that follows a random tensor."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ class hf_bert:
             try:
                 tokens = tokenizer(text, return_tensors="pt")
                 with self.torch.no_grad():
-                    return endpoint(**tokens, mean_pooling=True).last_hidden_state.mean(1)
+                    return endpoint(**tokens).last_hidden_state.mean_pool()
             except Exception:
                 return self.torch.randn(1, endpoint.config.hidden_size)
 

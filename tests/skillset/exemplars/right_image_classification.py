@@ -33,4 +33,4 @@ class hf_vit:
 
     def __test__(self, endpoint_model, endpoint_handler, endpoint_label, tokenizer):
         answer = endpoint_handler(Image.new("RGB", (32, 32), "red"))
-        assert answer["class"].startswith("LABEL_")
+        assert isinstance(answer["class"], str)
