@@ -45,9 +45,12 @@ def take_arguments(config: pytest.Config) -> None:
     ours = [argument for argument in config.args if is_virtual(config, argument)]
     chosen = config.args_source is config.ArgsSource.ARGS
     plan = plan_of(config)
+    if not hasattr(config, "workerinput"):
+        for warning in plan.skill_warnings:
+            config.issue_config_time_warning(pytest.PytestWarning(f"ipfs: {warning}"), stacklevel=2)
     if ours:
         config.stash[SUITE_CASES] = _named(config, plan, ours)
-    elif plan.settings.models and not chosen:
+    elif plan.settings.selects and not chosen:
         config.stash[SUITE_CASES] = plan.selected
     if ours or (SUITE_CASES in config.stash and plan.settings.on_command_line):
         config.args[:] = [argument for argument in config.args if chosen and argument not in ours]
@@ -88,7 +91,7 @@ def _named(config: pytest.Config, plan: Plan, arguments: list[str]) -> dict[str,
 
 def _models(plan: Plan, pattern: str, argument: str) -> list[str]:
     try:
-        return choose([pattern], plan.registry)
+        return choose([pattern], plan.models)
     except UnknownName as unknown:
         raise pytest.UsageError(f"{argument}: no model type {pattern!r}{nearest(pattern, unknown.known)}") from None
 

@@ -82,17 +82,21 @@ HARDWARE = {
     )
 }
 
+_EMBEDDINGS = ("text-embedding", "image-embedding", "audio-embedding", "video-embedding", "embedding")
+"""What the worker's classes call hidden states, by what they are of. Where a model type has the image features too, declared
+later, those are the image embedding."""
+
 TASKS = {
     spec.name: spec
     for spec in (
-        _task("text", "fill-mask", "words for the mask token", "masked-lm"),
+        _task("text", "fill-mask", "words for the mask token", "masked-lm", "mlm"),
         _task("text", "text-classification", "the label of a text", "sentiment-analysis"),
         _task("text", "token-classification", "the label of each token", "ner"),
         _task("text", "question-answering", "the span of the context that answers"),
         _task("text", "multiple-choice", "the continuation that fits"),
         _task("text", "next-sentence-prediction", "whether the second sentence follows the first"),
         _task("text", "pretraining", "the heads that the model was pretrained with"),
-        _task("extraction", "feature-extraction", "hidden states", "text-embedding", "embedding"),
+        _task("extraction", "feature-extraction", "hidden states", *_EMBEDDINGS),
         _task("extraction", "text-encoding", "hidden states of a text encoder"),
         _task("extraction", "image-feature-extraction", "hidden states of a picture", "image-embedding"),
         _task("vision", "image-classification", "the labels of a picture"),
@@ -101,8 +105,10 @@ TASKS = {
         _task("zero_shot", "zero-shot-image-classification", "which of the given labels fits a picture"),
         _task("zero_shot", "zero-shot-audio-classification", "which of the given labels fits a sound"),
         _task("audio", "audio-classification", "the labels of a sound"),
-        _task("generation", "text-generation", "a text continued"),
-        _task("generation", "text2text-generation", "a text made from a text", "summarization", "translation"),
+        _task("generation", "text-generation", "a text continued", "llm", "lm", "causal-lm"),
+        _task(
+            "generation", "text2text-generation", "a text made from a text", "summarization", "translation", "seq2seq"
+        ),
         _task(
             "generation", "automatic-speech-recognition", "what was said", "speech-recognition", "transcription", "asr"
         ),

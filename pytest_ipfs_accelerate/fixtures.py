@@ -83,10 +83,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         pytest.param(
             case,
             id=f"{case.model}-{case.leaf}",
-            marks=[
-                pytest.MarkDecorator(mark, _ispytest=True)
-                for mark in marks_of(case, plan.registry.category(case.model))
-            ],
+            marks=[pytest.MarkDecorator(mark, _ispytest=True) for mark in marks_of(case, plan.category(case.model))],
         )
         for case in cases
     ]
@@ -94,7 +91,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 
 def _selected(plan: Plan) -> list[Case]:
-    return [case for cases in plan.selected.values() for case in cases] if plan.settings.models else []
+    return [case for cases in plan.selected.values() for case in cases] if plan.settings.selects else []
 
 
 def _marked(plan: Plan, marker: pytest.Mark) -> list[Case]:

@@ -33,9 +33,12 @@ def _mark(name: str) -> pytest.Mark:
 
 
 def marks_of(case: Case, category: str) -> list[pytest.Mark]:
-    """The marks of a case: ``ipfs``, hardware, category, task, and ``ipfs_case(model, task, hardware)``."""
+    """The marks of a case: ``ipfs``, hardware, category (if any), task, and ``ipfs_case(model, task, hardware)``."""
     names = ("ipfs", case.hardware, category, mark_name(case.task))
-    return [*map(_mark, names), pytest.mark.ipfs_case(model=case.model, task=case.task, hardware=case.hardware).mark]
+    return [
+        *map(_mark, filter(None, names)),
+        pytest.mark.ipfs_case(model=case.model, task=case.task, hardware=case.hardware).mark,
+    ]
 
 
 class VirtualPath(type(Path())):  # type: ignore[misc]
@@ -98,6 +101,7 @@ class CaseItem(pytest.Function):
 
         Raises:
             CaseFailed: the verdict is not ok.
+        pytest.skip.Exception: the checkpoint is not here.
         pytest.xfail.Exception: the failure is known to the ledger.
         """
         plan = plan_of(self.config)
@@ -112,6 +116,9 @@ class CaseItem(pytest.Function):
         self.record(verdict)
         for warning in verdict.evidence.get("warnings", ()):
             warnings.warn(pytest.PytestWarning(f"{self.case.nodeid}: {warning}"), stacklevel=1)
+        if verdict.outcome is Outcome.UNAVAILABLE and verdict.stage is not Stage.SELECT:
+            # A checkpoint that is not here. What --ipfs-require names is hardware, which is.
+            pytest.skip(verdict.reason)
         if verdict.outcome is Outcome.KNOWN:
             pytest.xfail(verdict.reason)
         if not verdict.ok:
@@ -129,7 +136,7 @@ class ModelModule(pytest.Module):
     def collect(self) -> Iterable[CaseItem]:
         parent, function = self.parent, self.obj.test_case
         assert isinstance(parent, Suite)
-        category = plan_of(self.config).registry.category(self.path.name)
+        category = plan_of(self.config).category(self.path.name)
         path = VirtualPath(self.path)
         for case in self.cases:
             item = CaseItem.from_parent(self, name=case.leaf, callobj=function, fixtureinfo=parent.fixtureinfo)

@@ -17,10 +17,12 @@ import pytest
 from . import builtin
 from .asked import asked_devices, asked_precisions
 from .installed import installed_classes, installed_heads, installed_version
-from .ledger import Ledger, load_ledger
+from .ledger import Ledger, load_ledger, read_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
 from .settings import CASES_MARK, STAGE_SECONDS, Settings, read_settings, split
+from .skillset.foreign import selection
+from .skillset.foreign.discover import Discovery, Skill, discover
 from .specs import Availability, HardwareSpec, Job, TaskSpec
 from .verdict import Verdict
 from .words import nearest
@@ -98,10 +100,13 @@ class Plan:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Our known failures, with the user's laid over them."""
+        """Our known failures, with the user's laid over them; of a skillset the user's alone, since ours are of our own
+        classes."""
         path = self.settings.ledger
         if path is not None and self.settings.update_ledger and not path.exists():
             path = None  # it is about to be made
+        if self.settings.skillset:
+            return Ledger(read_ledger(path, "--ipfs-ledger") if path is not None else ())
         return load_ledger(path)
 
     def judge(self, verdict: Verdict) -> Verdict:
@@ -114,13 +119,41 @@ class Plan:
 
     @property
     def absent(self) -> dict[str, list[str]]:
-        """By named set of the selection: its members that the registry has no row for."""
-        return absent_members(self.settings.models or (), self.registry, self.sets)
+        """By named set of the selection: its members that there is no row or class for."""
+        return absent_members(self.settings.models or (), list(self.models), self.sets)
+
+    @cached_property
+    def _discovery(self) -> Discovery:
+        settings = self.settings
+        if not settings.skillset:
+            return Discovery(skills={})
+        option = settings.sources["skillset"]
+        left_out = self.registry.left_out
+        return discover(settings.skillset, settings.skillset_base, self.registry, option=option, left_out=left_out)
+
+    @property
+    def skills(self) -> Mapping[str, Skill]:
+        """The skill classes of the user's that are checked in place of our own, by model type; empty where none are."""
+        return self._discovery.skills
+
+    @property
+    def skill_warnings(self) -> Sequence[str]:
+        """What the search for skill classes could not take in."""
+        return self._discovery.warnings
+
+    @property
+    def models(self) -> Iterable[str]:
+        """The model types that there are cases of: those of the skill classes, else those of the registry."""
+        return self.skills if self.settings.skillset else self.registry
+
+    def category(self, model: str) -> str:
+        """The category of a model type; empty for a skill class of a type that there is not."""
+        return self.registry.category(model) if model in self.registry else ""
 
     @cached_property
     def selected(self) -> dict[str, list[Case]]:
         """The selected cases by model type; all of them where nothing was selected."""
-        models = self._choose("models", self.settings.models or ("*",), self.registry, sets=self.sets)
+        models = self._choose("models", self.settings.models or ("*",), self.models, sets=self.sets)
         return self.cases(models)
 
     def cases(self, models: Iterable[str], also: Container[str] = ()) -> dict[str, list[Case]]:
@@ -130,14 +163,19 @@ class Plan:
         hardware = self._choose_hardware(settings.hardware, also)
         tasks = set(self._choose("tasks", settings.tasks, self.all_tasks(), aliases=self.aliases))
         categories = set(self._choose("category", settings.category, CATEGORIES))
-        chosen = [model for model in models if self.registry.category(model) in categories]
-        cases = [
-            Case(model, task, name)
-            for model in chosen
-            for task in self.registry.tasks(model)
-            if task in tasks or base_task(task) in tasks
-            for name in hardware
-        ]
+        chosen = [model for model in models if self.category(model) in ("", *categories)]
+        if self.settings.skillset:
+            cases = [
+                case for model in chosen if model in self.skills for case in self._skill_cases(model, tasks, hardware)
+            ]
+        else:
+            cases = [
+                Case(model, task, name)
+                for model in chosen
+                for task in self.registry.tasks(model)
+                if task in tasks or base_task(task) in tasks
+                for name in hardware
+            ]
         self.config.hook.pytest_ipfs_modify_cases(config=self.config, cases=cases)
         by_model: dict[str, list[Case]] = {}
         for case in dict.fromkeys(cases):
@@ -146,12 +184,25 @@ class Plan:
             self._validate(model, some)
         return by_model
 
+    def _skill_cases(self, model: str, chosen: set[str], hardware: Iterable[str]) -> list[Case]:
+        """The cases of a skill class: the tasks that it offers on each hardware, in the order of the registry."""
+        skill = self.skills[model]
+        if skill.fault:
+            return [
+                Case(model, task, name) for name in hardware for task in selection.tasks_of_unknown(skill, self.tasks)
+            ]
+        tasks = self.registry.tasks(model)
+        on = {name: selection.tasks_on(name, skill, model, tasks, chosen, self.tasks) for name in hardware}
+        return [Case(model, task, name) for task in tasks for name in hardware if task in on[name]]
+
     def _validate(self, model: str, cases: Iterable[Case]) -> None:
         """Find out before the run whether the cases of a model type can become jobs.
 
         Raises:
             pytest.UsageError: a row is not valid, or a hook added a case of what does not exist.
         """
+        if model in self.skills and self.skills[model].fault:
+            return
         known = model in self.registry and set(self.registry.row(model).tasks)
         for case in cases:
             if not known or case.task not in known or case.hardware not in self.hardware:
@@ -198,8 +249,9 @@ class Plan:
         except UnknownName as unknown:
             source = self.settings.sources.get(name, f"--ipfs-{name}")
             kind = {"models": "model type", "tasks": "task", "category": "category"}.get(name, "hardware")
+            among = " among the classes of the skillset" if name == "models" and self.settings.skillset else ""
             raise pytest.UsageError(
-                f"{source}: no {kind} {unknown.word!r}{nearest(unknown.word, unknown.known)}"
+                f"{source}: no {kind} {unknown.word!r}{among}{nearest(unknown.word, unknown.known)}"
             ) from None
 
     def availability(self, hardware: str) -> Availability:
@@ -220,13 +272,18 @@ class Plan:
         availability = self.availability(case.hardware)
         if not availability.available:
             return f"{case.hardware}: {availability.reason}"
+        if case.model not in self.registry:
+            return ""
         if reason := self.lacking.get((case.model, case.task)):
             return reason
         missing = [name for name in self.registry.recipe(case.model, case.task).needs if find_spec(name) is None]
         return f"{case.model} needs {', '.join(missing)}, not installed here" if missing else ""
 
     def undeclared(self, case: Case) -> str:
-        """Why nothing can run a case anywhere: its task stands in the registry, but nobody declares it; empty otherwise."""
+        """Why nothing can run a case anywhere: its task stands in the registry, but nobody declares it, or it is of a skill
+        class for which there is no model type; empty otherwise."""
+        if (skill := self.skills.get(case.model)) and skill.fault:
+            return f"{skill.source.name} ({skill.source.file}:{skill.source.line}): {skill.fault}"
         task = base_task(case.task)
         if task in self.tasks:
             return ""
@@ -240,6 +297,7 @@ class Plan:
         """
         if reason := self.undeclared(case):
             raise pytest.UsageError(f"{case.nodeid}: {reason}")
+        skill, tasks = self.skills.get(case.model), self.registry.tasks(case.model)
         return Job(
             case=case,
             recipe=self.registry.recipe(case.model, case.task),
@@ -252,6 +310,8 @@ class Plan:
             explain=self.settings.explain,
             cache_dir=str(self.settings.cache_dir),
             cache_size=self.settings.cache_size,
+            skill=selection.source_of(skill, case.model, tasks, self.tasks) if skill else None,
+            words=selection.words_of(case.model, case.task, tasks, self.tasks) if skill else (),
         )
 
     def reproduce(self, case: Case) -> str:
@@ -266,6 +326,8 @@ class Plan:
             )
             if path is not None
         ]
+        if skill := self.skills.get(case.model):
+            options.append(f"--ipfs-skillset={skill.source.file}")
         if case.hardware in self.require:
             options.append(f"--ipfs-require={case.hardware}")
         for name, asked in (("precision", self.precisions), ("device", self.devices)):

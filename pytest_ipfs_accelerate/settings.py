@@ -105,6 +105,12 @@ OPTIONS = (
         "",
         "name the first operator or layer whose output departs from the reference, for each case that fails parity",
     ),
+    Option(
+        "skillset",
+        Kind.LIST,
+        "PATH_OR_PACKAGE,…",
+        "check your own hf_* classes: those of a directory, a file or an importable package",
+    ),
     Option("require", Kind.LIST, "HW,…", "hardware that this machine must have: unavailable is a failure, not a skip"),
     Option(
         "isolate",
@@ -141,9 +147,10 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0 for
-    no limit; ``cache_size`` is in bytes; ``threads`` is this process's share of the cores among the workers of xdist;
-    ``sources`` says for each setting where it came from, for error messages."""
+    """What the user asked for. ``models`` is ``None`` where nothing was selected; paths in ``skillset`` are relative to
+    ``skillset_base``; ``timeouts`` holds seconds by stage, 0 for no limit; ``cache_size`` is in bytes; ``threads`` is this
+    process's share of the cores among the workers of xdist; ``sources`` says for each setting where it came from, for error
+    messages."""
 
     models: tuple[str, ...] | None
     tasks: tuple[str, ...]
@@ -156,6 +163,8 @@ class Settings:
     qualcomm_soc: str
     allow_fallback: bool
     explain: bool
+    skillset: tuple[str, ...]
+    skillset_base: Path
     require: tuple[str, ...]
     isolate: str
     timeouts: Mapping[Stage, float]
@@ -170,6 +179,11 @@ class Settings:
     on_command_line: bool
     threads: int
     sources: Mapping[str, str]
+
+    @property
+    def selects(self) -> bool:
+        """Whether cases were selected: model types, or skill classes of the user's."""
+        return bool(self.models or self.skillset)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -242,12 +256,12 @@ def read_settings(config: pytest.Config) -> Settings:
     def flag(name: str) -> bool:
         return name in found and bool(found[name].value)
 
-    def path(name: str) -> Path | None:
+    def base(name: str) -> Path:
         # A path of the ini file is relative to it; one of the command line to where the user stands.
-        if name not in found:
-            return None
-        base = config.rootpath if sources[name].startswith("ini") else config.invocation_params.dir
-        return Path(base, found[name].value)
+        return config.rootpath if sources.get(name, "").startswith("ini") else config.invocation_params.dir
+
+    def path(name: str) -> Path | None:
+        return Path(base(name), found[name].value) if name in found else None
 
     return Settings(
         models=("*",) if _all(found) else words("models") or None,
@@ -261,6 +275,8 @@ def read_settings(config: pytest.Config) -> Settings:
         qualcomm_soc=text("qualcomm-soc", "")[0],
         allow_fallback=flag("allow-fallback"),
         explain=flag("explain"),
+        skillset=words("skillset"),
+        skillset_base=base("skillset"),
         require=words("require"),
         isolate=_isolation(*text("isolate", "process")),
         timeouts=_timeouts(*text("timeout", "")),
@@ -293,7 +309,7 @@ def share_of_cores(processes: int) -> int:
 def _on_command_line(config: pytest.Config) -> bool:
     """Whether the selection stands in what the user typed, and not in ``addopts``, the ini file or the environment."""
     typed = [str(argument).partition("=")[0] for argument in config.invocation_params.args]
-    return "--ipfs-models" in typed or "--ipfs-all" in typed
+    return not {"--ipfs-models", "--ipfs-all", "--ipfs-skillset"}.isdisjoint(typed)
 
 
 def _isolation(value: str, source: str) -> str:

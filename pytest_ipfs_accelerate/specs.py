@@ -88,13 +88,15 @@ class Recipe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkillSource:
     """Where a skill class of the user's stands: class ``name`` in ``file``. ``root`` is the directory that must be on
-    ``sys.path`` to import it as ``module``; ``module`` is empty where no import can reach it. ``line`` is that of the class."""
+    ``sys.path`` to import it as ``module``; ``module`` is empty where no import can reach it. ``line`` is that of the class, 0
+    where its file does not show one; ``unplaced`` are its factories for which its model type has no task."""
 
     name: str
     file: str
     root: str
     module: str
     line: int = 0
+    unplaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ class Job:
     ``precision`` and ``device`` are what the hardware is asked for, its own where they are empty; with ``allow_fallback`` some
     of it may run elsewhere; with ``explain`` a case that fails parity says where it first departs. ``cache_dir`` is the
     directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept. ``skill`` is the class of the user's
-    that is checked in place of our own.
+    that is checked in place of our own, and ``words`` are those that its factories may have for the task.
     """
 
     case: Case
@@ -119,3 +121,4 @@ class Job:
     cache_dir: str = ""
     cache_size: int = 0
     skill: SkillSource | None = None
+    words: tuple[str, ...] = ()

@@ -22,13 +22,14 @@ class Registry:
     """The rows of one run, by model type.
 
     ``transformers`` is the version that the shipped rows are pinned to; ``proposed`` says of a model type that its row was
-    proposed on the spot, and why.
+    proposed on the spot, and why; ``left_out`` are those that a pipeline map does not name.
     """
 
     def __init__(self) -> None:
         self.sets: dict[str, tuple[str, ...]] = {}
         self.transformers = ""
         self.proposed: dict[str, str] = {}
+        self.left_out: frozenset[str] = frozenset()
         self._raw: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, ModelRow] = {}
         self._heads: dict[tuple[str, str], TaskRow] = {}
@@ -76,6 +77,7 @@ class Registry:
 
     def narrow(self, tasks: Mapping[str, tuple[str, ...]]) -> None:
         """Keep the model types of a pipeline map, with the tasks that it names, in its order."""
+        self.left_out = frozenset(self._raw) - frozenset(tasks)
         self._raw = {model: self._raw[model] for model in tasks}
         self._tasks = dict(tasks)
 

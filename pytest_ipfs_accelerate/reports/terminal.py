@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from ..matrix import Case
 from ..plan import Plan
+from ..skillset.foreign.discover import Skill
 from ..verdict import Implementation, Outcome, Verdict
 from ..words import plural
 from .tally import Tally
@@ -22,7 +24,8 @@ def table(rows: list[list[str]]) -> list[str]:
 
 
 def matrix_lines(tally: Tally) -> list[str]:
-    """The matrix: a row a model type, a column a hardware, ``passed/run`` in each cell, ``-`` where nothing ran."""
+    """The matrix: a row a model type, a column a hardware, ``passed/run`` in each cell, ``-`` where nothing ran, and how
+    many are fake, where some are."""
     verdicts = tally.in_order()
     models = list(dict.fromkeys(verdict.model for verdict in verdicts))
     hardware = list(dict.fromkeys(verdict.hardware for verdict in verdicts))
@@ -40,7 +43,9 @@ def _cell(verdicts: list[Verdict]) -> str:
     ran = [verdict for verdict in verdicts if verdict.outcome in RAN]
     if not ran:
         return "-"
-    return f"{sum(verdict.outcome is Outcome.PASSED for verdict in ran)}/{len(ran)}"
+    fake = sum(verdict.outcome is Outcome.FAKE for verdict in ran)
+    passed = f"{sum(verdict.outcome is Outcome.PASSED for verdict in ran)}/{len(ran)}"
+    return f"{passed} {fake} {Outcome.FAKE}" if fake else passed
 
 
 def note_lines(tally: Tally) -> list[str]:
@@ -107,15 +112,31 @@ def other_lines(plan: Plan) -> list[str]:
 
 
 def absent_lines(plan: Plan) -> list[str]:
-    """The members of named sets that the registry has no row for, so that they do not vanish."""
+    """The members of named sets that there is no row or class for, so that they do not vanish."""
     return [
-        f"ipfs: @{name} also names {', '.join(models)}: no row in the registry" for name, models in plan.absent.items()
+        f"ipfs: @{name} also names {', '.join(models)}: no {'class of the skillset' if plan.skills else 'row in the registry'}"
+        for name, models in plan.absent.items()
     ]
+
+
+def skill_lines(plan: Plan) -> list[str]:
+    """What the search for skill classes could not take in, and the classes that no model type has the name of."""
+    unknown = [f"{place_of(skill)}: {skill.fault}" for skill in plan.skills.values() if skill.fault]
+    return [f"ipfs: {line}" for line in (*plan.skill_warnings, *unknown)]
+
+
+def place_of(skill: Skill) -> str:
+    """``hf_bert (skills/hf_bert.py:12)``, the file as seen from here where it lies below."""
+    source = skill.source
+    file = Path(source.file)
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    return f"{source.name} ({shown}{f':{source.line}' if source.line else ''})"
 
 
 def listing(plan: Plan) -> Iterable[str]:
     """The selected cases as a table, for ``--ipfs-list``: nothing is run or imported."""
-    rows = [["model", "category", "hardware", "available here", "implementation", "tasks"]]
+    skills = plan.skills
+    rows = [["model", "category", "hardware", "available here", "implementation", "tasks", *["class"] * bool(skills)]]
     for model, cases in plan.selected.items():
         for name in dict.fromkeys(case.hardware for case in cases):
             tasks = [case.task for case in cases if case.hardware == name]
@@ -123,9 +144,11 @@ def listing(plan: Plan) -> Iterable[str]:
             found = plan.availability(name)
             here = f"no: {reason.removeprefix(f'{name}: ')}" if reason else f"yes: {found.device}"
             kind = "-" if reason else found.implementation.value
-            rows.append([model, plan.registry.category(model), name, here, kind, ", ".join(tasks)])
+            row = [model, plan.category(model) or "-", name, here, kind, ", ".join(tasks)]
+            rows.append([*row, place_of(plan.skills[model])] if skills else row)
     yield from table(rows)
     count = sum(map(len, plan.selected.values()))
     yield ""
     yield f"{plural(count, 'case')} of {plural(len(plan.selected), 'model type')}"
     yield from absent_lines(plan)
+    yield from skill_lines(plan)

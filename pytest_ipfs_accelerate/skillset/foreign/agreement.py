@@ -158,8 +158,9 @@ def _continuation_agrees(plain: str, expected: Expected) -> tuple[bool, str]:
                     prompt = "the prompt and " if prompted else ""
                     how = f", {way.how}" if index else ""
                     return True, f"{prompt}the first {count} tokens of the reference{how}"
-                nearest = max(nearest, candidate, key=lambda one: _common(one, plain))
-    shared = _common(nearest, plain)
+                if not nearest or common(candidate, plain) > common(nearest, plain):
+                    nearest = candidate
+    shared = common(nearest, plain)
     return False, f"{_short(plain)}, and the reference {_short(nearest)}: they part after {shared} characters"
 
 
@@ -183,7 +184,8 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _common(first: str, second: str) -> int:
+def common(first: str, second: str) -> int:
+    """How many characters two texts begin with in common."""
     return next(
         (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...bench import Fault, forms_of
 from ...builtin import TASKS
 from ...handlers import Handler
 from ...hardware.torch_device import Cpu
+from ...matrix import base_task
 from ...runner import Enter, _bench, describe, open_task, versions
 from ...specs import Job, SkillSource
 from ...tasks.base import Task
@@ -33,9 +35,9 @@ from .naturals import Call, as_sixteen_bits, calls_of
 from .opening import Opened, label_of, open_skill
 from .ran import Ran
 from .saved import Unavailable, save_checkpoint
-from .selftest import check_self_test
+from .self_run import run_self_test
 from .swallowed import Seen, as_findings, watching
-from .trials import Caller, Trial, place_of, try_calls, varied
+from .trials import Caller, Trial, compare_answers, make_calls, place_of, varied
 
 MISSING = "no-such-checkpoint"
 """Name of the directory that is not there."""
@@ -116,8 +118,8 @@ class ForeignRun:
             opened = self._open(cls, directory / "checkpoint", words, package)
         if opened is None:
             return
+        call = self._call(opened, reference, directory, package)
         with self.staged(Stage.RUN):
-            call = self._call(opened, reference, directory, package)
             self._look_at_endpoint(opened, task)
             if call is not None:
                 missing = str(directory / MISSING)
@@ -125,7 +127,7 @@ class ForeignRun:
                 self.evidence["missing checkpoint"] = ended.ended
                 self.missing_claims += ended.claims
                 self.keep(*ended.findings)
-            self.keep(*check_self_test(opened, self.source, str(directory / "checkpoint"), label_of(self.job)))
+            self.keep(*run_self_test(opened, self.source, str(directory / "checkpoint"), label_of(self.job)))
 
     def _save(self, directory: Path) -> Task:
         checkpoint = _bench.checkpoint(self.job.recipe)
@@ -139,9 +141,11 @@ class ForeignRun:
         }
         return task
 
-    def _load(self, package: Path) -> tuple[type | None, list[str]]:
-        hardware, task = self.job.case.hardware, self.job.case.task.partition(":")[0]
-        words = task_words(task, {alias: spec.name for spec in TASKS.values() for alias in spec.aliases})
+    def _load(self, package: Path) -> tuple[type | None, Sequence[str]]:
+        hardware, task = self.job.case.hardware, base_task(self.job.case.task)
+        words = self.job.words or task_words(
+            task, {alias: task.name for task in TASKS.values() for alias in task.aliases}
+        )
         with watching(package) as watch:
             loaded = load(self.source)
         self._swallowed("while it was imported", watch.swallowed())
@@ -154,7 +158,7 @@ class ForeignRun:
         # A note until something else is wrong.
         self.keep(*as_findings(seen, when, note=True))
 
-    def _open(self, cls: type, checkpoint: Path, words: list[str], package: Path) -> Opened | None:
+    def _open(self, cls: type, checkpoint: Path, words: Sequence[str], package: Path) -> Opened | None:
         """The class opened on the checkpoint; ``None`` where it gives no handler, and a finding says why."""
         raised: Exception | None = None
         opened = None
@@ -190,33 +194,28 @@ class ForeignRun:
         naturals = [as_sixteen_bits(natural) for natural in reference.task.samples()]
         expected = [Expected(reference, natural) for natural in naturals]
         caller = Caller(opened.handler, package, file, line)
-        places = [_made(directory / name) for name in ("first", "other", "further")]
+
+        def ways(natural: Any, name: str) -> list[Call]:
+            (directory / name).mkdir(exist_ok=True)
+            return calls_of(opened.handler, natural, directory / name, file, line)
+
+        def more(index: int) -> Iterator[tuple[Call, Expected]]:
+            for natural in varied(naturals[0]):
+                yield ways(natural, "further")[index], Expected(reference, natural)
+
+        best: tuple[Trial, Call] | None = None
         try:
-            ways = list(
-                zip(
-                    *(
-                        calls_of(opened.handler, natural, place, file, line)
-                        for natural, place in zip(naturals, places, strict=False)
-                    ),
-                    strict=True,
-                )
-            )
+            pairs = list(zip(ways(naturals[0], "first"), ways(naturals[1], "other"), strict=True))
         except NotCallable as fault:
             self.keep(fault.finding)
             return None
-
-        best: tuple[Trial, Call] | None = None
-        for index, calls in enumerate(ways):
-
-            def more(index: int = index) -> Iterator[tuple[Call, Expected]]:
-                for natural in varied(naturals[0]):
-                    calls = calls_of(opened.handler, natural, places[2], file, line)
-                    yield calls[index], Expected(reference, natural)
-
+        for index, (first, other) in enumerate(pairs):
+            with self.staged(Stage.RUN):
+                trial = make_calls(caller, first, other)
             with self.staged(Stage.PARITY):
-                trial = try_calls(caller, calls, expected, self.job.case.hardware, more)
+                compare_answers(caller, trial, expected, self.job.case.hardware, partial(more, index))
             if best is None or len(trial.findings) < len(best[0].findings):
-                best = trial, calls[0]
+                best = trial, first
             if trial.clean:
                 break
         assert best is not None
@@ -254,7 +253,7 @@ class ForeignRun:
         return Verdict(
             **self.job.case._asdict(),
             outcome=judgement.outcome,
-            stage=judgement.stage or self.stage,
+            stage=Stage.PARITY if judgement.outcome is Outcome.PASSED else judgement.stage or self.stage,
             reason=judgement.reason,
             exception=judgement.exception,
             detail=judgement.detail,
@@ -266,8 +265,3 @@ class ForeignRun:
             seconds=self.seconds,
             versions=versions(),
         )
-
-
-def _made(directory: Path) -> Path:
-    directory.mkdir()
-    return directory

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...matrix import base_task
 from ...specs import Job, SkillSource
 from ..findings import Finding
 from ..names import init_name
@@ -73,7 +74,7 @@ def open_skill(cls: type, source: SkillSource, job: Job, checkpoint: str, words:
     hardware = job.case.hardware
     skill = make_skill(cls, hardware)
     device = device_of(job)
-    task = job.case.task.partition(":")[0]
+    task = base_task(job.case.task)
     result = settled(binding.call_init(skill, hardware, checkpoint=checkpoint, task=task, device=device))
     findings = tuple(interface.check_tuple(result, source, init_name(hardware)))
     parts = list(result) if isinstance(result, tuple | list) else [result]
@@ -90,6 +91,7 @@ def open_skill(cls: type, source: SkillSource, job: Job, checkpoint: str, words:
                 endpoint=endpoint,
                 processor=processor,
             )
+            findings += tuple(interface.check_handler(handler, source, factory))
     return Opened(skill, endpoint, processor, handler if callable(handler) else None, findings)
 
 

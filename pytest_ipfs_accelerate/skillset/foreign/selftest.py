@@ -1,98 +1,119 @@
-"""Whether the ``__test__`` of a class can fail: it is run with its own handler, and with two that are broken on purpose."""
+"""Can the ``__test__`` of a class fail?"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
-from ...specs import SkillSource
 from ..findings import Check, Finding
-from .claims import Says, claims_of
-from .opening import Opened, settled
+from .swallowing import swallows
+from .syntax import Function, definitions, expressions, methods, own_attribute, statements
+
+_VERDICT = re.compile(r"assert|check|verify|validate|compare|expect|fail|exit|test", re.IGNORECASE)
+"""Names of functions from elsewhere that may well end a test."""
+
+_CATCHES = {"Exception", "BaseException", "AssertionError"}
 
 
-class BrokenOnPurpose(Exception):
-    """What a handler raises that is broken on purpose."""
+def check_self_test(tree: ast.Module, chain: Sequence[ast.ClassDef], file: str) -> Iterator[Finding]:
+    """A finding for a ``__test__`` that ends in one way whatever the handler answers: no ``assert``, no ``raise`` and no
+    verdict that it returns can be reached, or its own ``except`` swallows them. A note where it fails only if the handler
+    raises."""
+    own = methods(chain)
+    test = own.get("__test__")
+    if test is None or _can_fail(test, own, definitions(tree.body), frozenset()):
+        return
+    given = {argument.arg for argument in test.args.args}
+    calls = (
+        part for statement in _unguarded(test.body) for part in expressions(statement) if isinstance(part, ast.Call)
+    )
+    weak = any(getattr(call.func, "id", "") in given for call in calls)
+    says = (
+        "fails only where the handler raises: it does not look at the answer"
+        if weak
+        else ("cannot fail: whatever the handler answers, it neither raises nor returns another verdict")
+    )
+    yield Finding(check=Check.SELF_TEST, says=f"__test__ {says}", file=file, line=test.lineno, note=weak)
 
 
-def _raises(*arguments: Any, **keywords: Any) -> Any:
-    raise BrokenOnPurpose("this handler is broken on purpose")
+def _can_fail(function: Function, own: Mapping[str, Function], top: Mapping[str, object], seen: frozenset[str]) -> bool:
+    if _gives_verdicts(function):
+        return True
+    return any(_may_raise(part, own, top, seen | {function.name}) for part in _unguarded(function.body))
 
 
-def _says_nothing(*arguments: Any, **keywords: Any) -> Any:
-    return None
+def _gives_verdicts(function: Function) -> bool:
+    """Whether it returns what depends on something: an expression that is no constant, or constants that differ."""
+    returned = [part.value for part in statements(function.body) if isinstance(part, ast.Return)]
+    constants = {part.value if isinstance(part, ast.Constant) else None for part in returned}
+    if any(part is not None and not isinstance(part, ast.Constant) for part in returned):
+        return True
+    return len(constants | ({None} if _falls_through(function.body) else set())) > 1
 
 
-BROKEN: Mapping[str, Callable[..., Any]] = {"raises": _raises, "returns None": _says_nothing}
+def _falls_through(body: Sequence[ast.stmt]) -> bool:
+    """Whether a body may come to its end."""
+    match body[-1] if body else None:
+        case ast.Return() | ast.Raise():
+            return False
+        case ast.If(body=then, orelse=other):
+            return _falls_through(then) or _falls_through(other)
+        case ast.With(body=inner) | ast.AsyncWith(body=inner):
+            return _falls_through(inner)
+        case ast.Try(body=inner, orelse=other, handlers=handlers, finalbody=final):
+            if final and not _falls_through(final):
+                return False
+            return _falls_through(other or inner) or any(_falls_through(handler.body) for handler in handlers)
+    return True
 
 
-def check_self_test(opened: Opened, source: SkillSource, checkpoint: str, label: str) -> list[Finding]:
-    """Run ``__test__`` where there is one. It must let the class's own handler pass, and no broken one."""
-    test = getattr(opened.skill, "__test__", None)
-    if not callable(test) or opened.handler is None:
-        return []
-    code = getattr(inspect.unwrap(test), "__code__", None)
-    file, line = (code.co_filename, code.co_firstlineno) if code else (source.file, source.line)
-
-    def finding(says: str) -> Finding:
-        return Finding(check=Check.SELF_TEST, says=says, file=file, line=line)
-
-    things = {"checkpoint": checkpoint, "label": label, "endpoint": opened.endpoint, "processor": opened.processor}
-    arguments = _arguments(test, things | {"handler": opened.handler})
-    if arguments is None:
-        taken = ", ".join(inspect.signature(test).parameters)
-        return [finding(f"__test__ takes ({taken}), not (endpoint_model, endpoint_handler, endpoint_label, tokenizer)")]
-    found = []
-    if failed := _failed(test, arguments):
-        found.append(finding(f"__test__ fails with the class's own handler: {failed}"))
-    happy = [how for how, broken in BROKEN.items() if not _failed(test, _arguments(test, things | {"handler": broken}))]
-    if happy:
-        found.append(
-            finding(f"__test__ cannot fail: it is content with a handler that {' and with one that '.join(happy)}")
-        )
-    return found
-
-
-def _arguments(test: Any, things: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The arguments of ``__test__`` by the names of its parameters; ``None`` where one has no known name."""
-    found: dict[str, Any] = {}
-    for one in inspect.signature(test).parameters.values():
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+def _unguarded(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a body whose exceptions leave it."""
+    for statement in body:
+        if isinstance(statement, ast.Try):
+            if not any(_catches(handler) and swallows(handler) for handler in statement.handlers):
+                yield from _unguarded(statement.body)
+            for handler in statement.handlers:
+                yield from _unguarded(handler.body)
+            yield from _unguarded([*statement.orelse, *statement.finalbody])
+        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
-        name = _meant(one.name.lower())
-        if name:
-            found[one.name] = things[name]
-        elif one.default is one.empty:
-            return None
-    return found
+        else:
+            yield statement
+            for field in ("body", "orelse"):
+                yield from _unguarded(getattr(statement, field, []))
+            for case in getattr(statement, "cases", []):
+                yield from _unguarded(case.body)
 
 
-def _meant(name: str) -> str:
-    # "endpoint_handler" is a handler, "endpoint_model" the name of a model.
-    for word, thing in (
-        ("handler", "handler"),
-        ("label", "label"),
-        ("tokenizer", "processor"),
-        ("processor", "processor"),
-        ("model", "checkpoint"),
-        ("endpoint", "endpoint"),
-    ):
-        if word in name:
-            return thing
-    return ""
+def _catches(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(part is None or getattr(part, "id", getattr(part, "attr", "")) in _CATCHES for part in caught)
 
 
-def _failed(test: Any, arguments: Mapping[str, Any] | None) -> str:
-    """How a run of ``__test__`` failed; empty where it did not. It fails when it raises, gives ``False``, or says that it is an
-    error."""
-    try:
-        result = settled(test(**(arguments or {})))
-    except (Exception, SystemExit) as error:
-        return f"{type(error).__name__}: {error}"
-    if result is False or getattr(result, "ok", True) is False:
-        return "it gives False"
-    if isinstance(result, Mapping) and (result.get("success") is False or result.get("passed") is False):
-        return "it says that it did not succeed"
-    errors = [claim.where for claim in claims_of(result, "its result") if claim.says is Says.ERROR]
-    return errors[0] if errors else ""
+def _may_raise(
+    statement: ast.stmt, own: Mapping[str, Function], top: Mapping[str, object], seen: frozenset[str]
+) -> bool:
+    """Whether a statement is an ``assert`` that is not of a constant, a ``raise``, or a call of what can fail a test."""
+    if isinstance(statement, ast.Raise):
+        return True
+    if isinstance(statement, ast.Assert):
+        return not isinstance(statement.test, ast.Constant) or not statement.test.value
+    for part in expressions(statement):
+        if not isinstance(part, ast.Call):
+            continue
+        name = own_attribute(part.func)
+        target = own.get(name) if name else top.get(getattr(part.func, "id", ""))
+        if isinstance(target, ast.FunctionDef | ast.AsyncFunctionDef):
+            if target.name not in seen and _can_fail_by_raising(target, own, top, seen):
+                return True
+        elif _VERDICT.search(getattr(part.func, "attr", getattr(part.func, "id", ""))):
+            return True
+    return False
+
+
+def _can_fail_by_raising(
+    function: Function, own: Mapping[str, Function], top: Mapping[str, object], seen: frozenset[str]
+) -> bool:
+    return any(_may_raise(part, own, top, seen | {function.name}) for part in _unguarded(function.body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,10 @@ import torch
 from PIL import Image, ImageOps
 
 from ...bench import SENSITIVITY
-from ...parity import Tolerance, faults_of, tolerance_of
+from ...parity import Tolerance, faults_of, relative_l2, tolerance_of
 from ...verdict import Comparison
 from ..findings import Check, Finding
-from .agreement import Held, hold, same_answer
+from .agreement import Held, common, hold, same_answer
 from .answers import Answer, Kind, read
 from .claims import Claim, claims_of
 from .expected import Expected
@@ -119,46 +120,55 @@ def place_of(error: BaseException, owns: Callable[[str], bool]) -> tuple[str, in
     return (frames[-1].filename, frames[-1].lineno or 0) if frames else ("", 0)
 
 
-def try_calls(
+def make_calls(caller: Caller, first: Call, other: Call) -> Trial:
+    """Call a handler with the first of two inputs under two seeds, and with the second. Where it gives no answer a finding says
+    why, and no further call is made."""
+    trial = Trial(first.how)
+    with contextlib.suppress(Raised):
+        for name, call, seed in (("first", first, SEEDS[0]), ("again", first, SEEDS[1]), ("other", other, SEEDS[0])):
+            trial.answers[name] = caller.call(trial, call, seed)
+    return trial
+
+
+def compare_answers(
     caller: Caller,
-    calls: Sequence[Call],
+    trial: Trial,
     expected: Sequence[Expected],
     hardware: str,
     more: Callable[[], Iterator[tuple[Call, Expected]]],
-) -> Trial:
-    """Call a handler with the first of two inputs under two seeds, and with the second; ``more`` are further inputs, for an
-    answer so coarse that two inputs may rightly have the same. Every finding is in the trial."""
-    trial = Trial(calls[0].how)
-    try:
-        first = trial.answers["first"] = caller.call(trial, calls[0], SEEDS[0])
-        again = trial.answers["again"] = caller.call(trial, calls[0], SEEDS[1])
-        other = trial.answers["other"] = caller.call(trial, calls[1], SEEDS[0])
-        trial.precision = precision_of(hardware, trial.ran)
-        tolerance = tolerance_of(hardware, trial.precision)
-        if not same_answer(first, again, tolerance.relative_l2):
-            says = f"the same input gives another answer under another seed: {_differ(first, again)}"
-            trial.findings.append(caller.finding(Check.REPEATS, says))
-        agree = [
-            _hold(caller, trial, answer, side, tolerance, name)
-            for name, answer, side in (("first", first, expected[0]), ("other", other, expected[1]))
-        ]
-        if same_answer(first, other, SENSITIVITY):
-            if all(agree):
+) -> None:
+    """Hold the answers of a trial against each other and against the reference. ``more`` are further inputs, for an answer so
+    coarse that two inputs may rightly have the same."""
+    trial.precision = precision_of(hardware, trial.ran)
+    tolerance = tolerance_of(hardware, trial.precision)
+    if trial.answers.keys() < {"first", "again", "other"}:
+        return
+    first, again, other = (trial.answers[name] for name in ("first", "again", "other"))
+    if not same_answer(first, again, tolerance.relative_l2):
+        says = f"the same input gives another answer under another seed: {_differ(first, again)}"
+        trial.findings.append(caller.finding(Check.REPEATS, says))
+    agree = [
+        _hold(caller, trial, answer, side, tolerance, name)
+        for name, answer, side in (("first", first, expected[0]), ("other", other, expected[1]))
+    ]
+    if same_answer(first, other, SENSITIVITY):
+        if all(agree):
+            with contextlib.suppress(Raised):
                 _look_further(caller, trial, first, tolerance, more)
-            else:
-                says = "another input gives the same answer: it does not look at its input"
-                trial.findings.insert(0, caller.finding(Check.SENSITIVITY, says))
-    except Raised:
-        pass
-    return trial
+        else:
+            says = "another input gives the same answer: it does not look at its input"
+            trial.findings.insert(0, caller.finding(Check.SENSITIVITY, says))
 
 
 def _hold(caller: Caller, trial: Trial, answer: Answer, expected: Expected, tolerance: Tolerance, name: str) -> bool:
     """Hold an answer against the reference, and say what differs; whether nothing does."""
     held = hold(answer, expected, tolerance, f"reference, {name} sample")
     trial.comparisons += [one.comparison for one in held]
-    trial.agrees |= {one.part: one.what for one in held if one.ok}
     wrong = [one for one in held if not one.ok]
+    if wrong:
+        trial.agrees.clear()
+    elif trial.clean:
+        trial.agrees |= {one.part: one.what for one in held}
     if not held:
         says = f"nothing in its answer ({answer.form}) can be held against the reference"
         trial.findings.append(caller.finding(Check.PARITY, says))
@@ -205,8 +215,13 @@ def _look_further(
 
 def _differ(first: Answer, again: Answer) -> str:
     for one, other in zip(first.parts, again.parts, strict=False):
+        if one.kind is Kind.TEXT and one.value != other.value:
+            at = max(0, common(one.value, other.value) - 10)
+            return f"{one.value[at : at + 40]!r} and {other.value[at : at + 40]!r}"
+        if one.kind is Kind.NUMBERS and one.value.shape == other.value.shape:
+            return f"{first.form}, relative L2 {relative_l2(one.value.float(), other.value.float()):.2e} apart"
         if one.kind is not Kind.NUMBERS and one.value != other.value:
-            return f"{str(one.value)[:40]!r} and {str(other.value)[:40]!r}"
+            return f"{one.value!r} and {other.value!r}"
     return first.form
 
 
