@@ -17,9 +17,9 @@ def failure_text(verdict: Verdict, *, full: bool) -> str:
     lines = [f"{verdict.outcome} in stage {verdict.stage}: {verdict.model}, {verdict.task}, on {verdict.hardware}", ""]
     failing = [comparison for comparison in verdict.comparisons if not comparison.ok]
     # The reason ends with the first of them, for those who read one line; here they follow.
-    reason = verdict.reason.partition("; first: ")[0] if failing else verdict.reason
-    lines += [f"    {line}" for line in reason.splitlines()]
     found = verdict.evidence.get(FINDINGS, ())
+    reason = verdict.reason.partition("; first: ")[0] if failing or found else verdict.reason
+    lines += [f"    {line}" for line in reason.splitlines()]
     lines += _findings(found) or _comparisons(failing)
     lines += _departure(verdict)
     where = ", ".join(part for part in (verdict.device, verdict.precision, verdict.implementation or "") if part)
@@ -37,7 +37,7 @@ def failure_text(verdict: Verdict, *, full: bool) -> str:
 
 
 def _findings(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Everything that was found out about a skill class of the user's, with its place; what explains the failure comes first."""
+    """Everything that was found out about a skill class of the user's, with its place; what explains the failure first."""
     findings = [Finding(**{**each, "check": Check(each["check"])}) for each in found]
     return ["", *(f"    {'note: ' if finding.note else ''}{finding}" for finding in findings)] if findings else []
 

@@ -28,7 +28,7 @@ from .claims import Claim, claims_of
 from .endpoints import check_endpoint, check_no_mock, check_place, modules_in, new_parameters
 from .expected import Expected
 from .files import check_files, package_of, snapshot
-from .judging import Judgement, judge
+from .judging import Found, Judgement, judge
 from .loading import load
 from .missing import check_missing
 from .naturals import Call, as_sixteen_bits, calls_of
@@ -60,7 +60,7 @@ def run_foreign(job: Job, enter: Enter) -> Verdict:
         return run.verdict(
             Judgement(outcome=Outcome.FAILED, reason=describe(error), detail=detail, exception=type(error).__name__)
         )
-    return run.verdict(judge(run.found, run.claims, run.missing_claims, job.skill))
+    return run.verdict(judge(run.known(), job.skill))
 
 
 class ForeignRun:
@@ -74,6 +74,7 @@ class ForeignRun:
         self.seconds: dict[str, float] = {}
         self.evidence: dict[str, Any] = {"skill": {"class": source.name, "file": source.file, "line": source.line}}
         self.found: list[tuple[Stage, Finding]] = []
+        self.caught: list[Finding] = []
         self.claims: list[Claim] = []
         self.missing_claims: list[Claim] = []
         self.trial: Trial | None = None
@@ -87,6 +88,10 @@ class ForeignRun:
             yield
         finally:
             self.seconds[stage.value] = round(self.seconds.get(stage.value, 0) + time.perf_counter() - started, 4)
+
+    def known(self) -> Found:
+        """What is known now."""
+        return Found(findings=self.found, caught=self.caught, claims=self.claims, of_missing=self.missing_claims)
 
     def keep(self, *findings: Finding) -> None:
         self.found += [(self.stage, finding) for finding in findings]
@@ -156,7 +161,8 @@ class ForeignRun:
 
     def _swallowed(self, when: str, seen: list[Seen]) -> None:
         # A note until something else is wrong.
-        self.keep(*as_findings(seen, when, note=True))
+        self.caught += (findings := as_findings(seen, when))
+        self.keep(*findings)
 
     def _open(self, cls: type, checkpoint: Path, words: Sequence[str], package: Path) -> Opened | None:
         """The class opened on the checkpoint; ``None`` where it gives no handler, and a finding says why."""

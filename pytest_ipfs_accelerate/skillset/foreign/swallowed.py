@@ -93,15 +93,15 @@ def watching(directory: Path) -> Iterator[Watch]:
         threading.settrace(before_threads)
 
 
-def as_findings(swallowed: list[Seen], when: str, *, note: bool) -> list[Finding]:
-    """One finding for each; ``when`` says what was going on."""
+def as_findings(swallowed: list[Seen], when: str) -> list[Finding]:
+    """A note for each; ``when`` says what was going on."""
     return [
         Finding(
             check=Check.SWALLOWED,
             says=f"{when} {_described(one.error)} was raised, caught and not passed on",
             file=one.file,
             line=one.line,
-            note=note,
+            note=True,
         )
         for one in swallowed
     ]
