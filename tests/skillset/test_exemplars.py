@@ -36,6 +36,14 @@ RIGHT = {
     "right_audio_classification": ("wav2vec2", "audio-classification", "cpu"),
     "right_zero_shot": ("clip", "zero-shot-image-classification", "cpu"),
     "right_image_text": ("llava", "image-text-to-text", "cpu"),
+    "right_clip_embeddings": ("clip", "feature-extraction", "cpu"),
+    "right_ctc": ("wav2vec2", "automatic-speech-recognition", "cpu"),
+    "right_text2text": ("t5", "text2text-generation", "cpu"),
+    "right_video": ("xclip", "feature-extraction", "cpu"),
+    "right_detection": ("detr", "object-detection", "cpu"),
+    "right_fill_mask": ("bert", "fill-mask", "cpu"),
+    "right_question": ("bert", "question-answering", "cpu"),
+    "right_on_onnxruntime": ("bert", "feature-extraction", "onnxruntime"),
 }
 """Exemplar → case."""
 

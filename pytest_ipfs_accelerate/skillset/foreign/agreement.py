@@ -60,11 +60,35 @@ def _whole(answer: Answer, expected: Expected, tolerance: Tolerance) -> list[str
     """How an answer in the very form of the pipeline differs; ``None`` where it has another form."""
     raw = answer.raw
     value = raw.decoded[0] if isinstance(raw, HandlerResult) and len(raw.decoded) == 1 else raw
-    for one in (value, value[0] if isinstance(value, list) and len(value) == 1 else None):
+    for one in (value, value[0] if isinstance(value, list) and len(value) == 1 else None, detections(value)):
         if one is not None and _alike(expected.decoded, one):
             bound = 10 * tolerance.relative_l2
             return list(expected.task.differences(expected.decoded, one, bound, "the answer"))
     return None
+
+
+BOXES = ("box", "bbox", "bounding_box")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def detections(value: Any) -> list[dict[str, Any]] | None:
+    """A list of things found in a picture, alone or under a key, in the form of the pipeline: ``score``, ``label``, ``box``
+    in whole pixels; ``None`` where there is none."""
+    if isinstance(value, dict):
+        return next((found for item in value.values() if (found := detections(item)) is not None), None)
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+        return None
+    found = []
+    for item in value:
+        box = next((item[name] for name in BOXES if name in item), None)
+        label = item.get("label", item.get("class"))
+        corners = list(box.values()) if isinstance(box, dict) else box
+        if not isinstance(corners, list | tuple) or len(corners) != 4 or label is None or "score" not in item:
+            return None
+        found.append(
+            {"score": float(item["score"]), "label": label, "box": dict(zip(CORNERS, map(int, corners), strict=True))}
+        )
+    return found
 
 
 def _alike(expected: Any, value: Any) -> bool:
@@ -152,7 +176,7 @@ def _continuation_agrees(plain: str, expected: Expected) -> tuple[bool, str]:
     nearest = ""
     for longer in (False, True):
         for index, way in enumerate(expected.ways):
-            tokens = expected.longer[index] if longer else way.row["tokens"]
+            tokens = expected.longer(way, _tokens_in(plain, expected)) if longer else way.row["tokens"]
             for count, prompted, candidate in _continuations(tokens, way.encoded.get("input_ids"), expected):
                 if plain and plain == candidate:
                     prompt = "the prompt and " if prompted else ""
@@ -162,6 +186,11 @@ def _continuation_agrees(plain: str, expected: Expected) -> tuple[bool, str]:
                     nearest = candidate
     shared = common(nearest, plain)
     return False, f"{_short(plain)}, and the reference {_short(nearest)}: they part after {shared} characters"
+
+
+def _tokens_in(plain: str, expected: Expected) -> int:
+    """How many tokens a text may hold at most: its own tokenizer's count of it, and some for what it leaves out."""
+    return len(tokenizer_of(expected.task.processor)(plain)["input_ids"]) + 8
 
 
 def _continuations(tokens: Tensor, prompt: Tensor | None, expected: Expected) -> Iterator[tuple[int, bool, str]]:

@@ -91,7 +91,13 @@ class ForeignRun:
 
     def known(self) -> Found:
         """What is known now."""
-        return Found(findings=self.found, caught=self.caught, claims=self.claims, of_missing=self.missing_claims)
+        return Found(
+            findings=self.found,
+            caught=self.caught,
+            claims=self.claims,
+            of_missing=self.missing_claims,
+            answered=self.trial is not None and bool(self.trial.comparisons),
+        )
 
     def keep(self, *findings: Finding) -> None:
         self.found += [(self.stage, finding) for finding in findings]
@@ -220,7 +226,7 @@ class ForeignRun:
                 trial = make_calls(caller, first, other)
             with self.staged(Stage.PARITY):
                 compare_answers(caller, trial, expected, self.job.case.hardware, partial(more, index))
-            if best is None or len(trial.findings) < len(best[0].findings):
+            if best is None or trial.rank < best[0].rank:
                 best = trial, first
             if trial.clean:
                 break

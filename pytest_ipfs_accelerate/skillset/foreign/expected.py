@@ -18,9 +18,9 @@ from ...tasks.inputs import Text
 from ...tasks.text import FillMask, MultipleChoice
 from ...tasks.zero_shot import ZeroShot
 
-LONGER = 96
-"""New tokens of the reference for a text that goes on beyond what the checkpoint's generation config says: the class may ask
-for more."""
+LONGEST = 128
+"""New tokens of the reference at most, for a text that goes on beyond what the checkpoint's generation config says: the class
+may ask for more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,23 +86,21 @@ class Expected:
         found = (_scored(self.task, way, self.natural) for way in self.ways)
         return [scored for scored in found if scored is not None]
 
-    @cached_property
-    def longer(self) -> list[Tensor]:
-        """For each way more tokens than the checkpoint asks for, as far as its positions go."""
+    def longer(self, way: Way, count: int) -> Tensor:
+        """``count`` new tokens of the reference, or as many as the model has positions for."""
         model: Any = self.task.checkpoint.model
-        room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or LONGER
-        found = []
-        for way in self.ways:
-            prompt = way.encoded["input_ids"].shape[1] if "input_ids" in way.encoded else 0
-            count = max(min(LONGER, room - prompt - 1), len(way.row["tokens"]))
-            with torch.no_grad():
-                tokens = model.generate(**way.encoded, max_new_tokens=count)[0]
-            begins = way.row["tokens"].tolist()
-            ids = tokens.tolist()
-            # A decoder-only model gives its prompt first, another its start token.
-            at = next((i for i in range(len(ids)) if ids[i : i + len(begins)] == begins), len(ids))
-            found.append(tokens[at:] if at < len(ids) else way.row["tokens"])
-        return found
+        begins: list[int] = way.row["tokens"].tolist()
+        prompt = way.encoded["input_ids"].shape[1] if "input_ids" in way.encoded else 0
+        room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or LONGEST
+        count = min(count, LONGEST, room - prompt - 1)
+        if count <= len(begins):
+            return way.row["tokens"]
+        with torch.no_grad():
+            tokens: Tensor = model.generate(**way.encoded, max_new_tokens=count)[0]
+        # A decoder-only model gives its prompt first, another its start token.
+        ids = tokens.tolist()
+        at = next((at for at in range(len(ids)) if ids[at : at + len(begins)] == begins), None)
+        return way.row["tokens"] if at is None else tokens[at:]
 
 
 def _first(tensor: Tensor) -> Tensor:

@@ -33,12 +33,14 @@ class Judgement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """All that is known of a case: the findings with the stage of each, which of them are exceptions that were ``caught``
-    while it ran, and what the class says of itself; ``of_missing`` is what it says where the checkpoint does not exist."""
+    while it ran, and what the class says of itself; ``of_missing`` is what it says where the checkpoint does not exist, and
+    ``answered`` whether there was an answer to hold against the reference."""
 
     findings: Sequence[tuple[Stage, Finding]]
     caught: Sequence[Finding] = ()
     claims: Sequence[Claim] = ()
     of_missing: Sequence[Claim] = ()
+    answered: bool = False
 
 
 def judge(found: Found, source: SkillSource) -> Judgement:
@@ -50,7 +52,8 @@ def judge(found: Found, source: SkillSource) -> Judgement:
     lied = (real if own and mock is None else None) or (_first(found.of_missing, Says.REAL) if missing else None)
     findings = _ordered(found, _claim(mock, lied, source), explain=bool(own))
     failing = [finding for finding in findings if not finding.note]
-    implementation = Implementation.MOCK if mock or _is_mock(own) else None if own else Implementation.REAL
+    real_run = Implementation.REAL if found.answered and not own else None
+    implementation = Implementation.MOCK if mock or _is_mock(own) else real_run
     if not failing:
         return Judgement(outcome=Outcome.PASSED, findings=tuple(findings), implementation=implementation)
     fake = lied is not None and mock is None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 import wave
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from ..findings import Check, Finding
 from .binding import NotCallable
 
-FORMS = 4
+FORMS = 5
 """How many ways of handing it over are tried before the handler is at fault."""
 
 
@@ -32,14 +33,14 @@ class Call:
 
 
 _NAMES = {
-    # The narrower words first: "image_text" is a text, "text_pair" the second one.
+    # The narrower ones first: a "text_pair" is the second text.
     "pair": ("pair", "context", "passage", "second"),
-    "labels": ("label", "candidate", "choice", "class"),
+    "labels": ("label", "candidate", "choice", "classe"),
     "rate": ("rate", "sr"),
-    "text": ("text", "prompt", "question", "sentence", "query", "caption", "messages"),
-    "frames": ("frame", "video"),
-    "audio": ("audio", "sound", "wav", "speech"),
-    "image": ("image", "picture", "img", "photo", "pixel"),
+    "text": ("text", "prompt", "question", "sentence", "query", "caption", "message"),
+    "frames": ("frame", "video", "film", "clip"),
+    "audio": ("audio", "sound", "wav", "speech", "waveform"),
+    "image": ("image", "picture", "img", "photo", "pixel", "pixels"),
 }
 _PATHS = ("path", "file")
 
@@ -130,7 +131,13 @@ def _media(
 
 
 def _word(role: str, value: Any) -> str:
-    words = {"pair": "a second text", "labels": "labels", "rate": "a rate", "frames": "frames", "audio": "a waveform"}
+    words = {
+        "pair": "a second text",
+        "labels": "labels",
+        "rate": "its sampling rate",
+        "frames": "frames",
+        "audio": "a waveform",
+    }
     return words.get(role, {"text": "a text", "image": "a picture"}.get(role, role))
 
 
@@ -159,43 +166,47 @@ def _bound(
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     required = [one for one in positional if one.default is one.empty]
     content = {role: part for role, part in media.items() if role != "rate"}
-    named = _by_name(parameters, media)
-    yield from _of_named(named, required, content)
-    free = positional if len(positional) >= len(content) else []
-    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
-        free = [*positional, *parameters][: len(content)]
-    if len(required) <= len(content) <= len(free):
-        for order in (list(content), list(content)[::-1]) if len(content) > 1 else (list(content),):
-            yield Call(tuple(content[role][0] for role in order), _said(content[role][1] for role in order))
-    if len(content) > 1 and len(required) == 1 and isinstance(natural, dict):
-        yield Call((natural,), "a dict of its parts")
-        yield Call((tuple(value for value, _ in content.values()),), "a tuple of its parts")
-    if len(content) > 1 and len(required) <= 1 and positional and "labels" in content:
-        rest = [value for role, (value, _) in content.items() if role != "labels"]
-        yield Call((rest[0], content["labels"][0]), "the medium, labels")
-
-
-def _said(words: Any) -> str:
-    return ", ".join(words)
+    values, words = [value for value, _ in content.values()], [word for _, word in content.values()]
+    many = len(content) == 1 and any(one.name.lower().endswith("s") for one in required)
+    if many:
+        yield Call((values,), f"a list of {words[0]}")
+    yield from _of_named(_by_name(parameters, media), required, content)
+    rest = len(content) if any(one.kind is one.VAR_POSITIONAL for one in parameters) else 0
+    if len(required) <= len(content) <= max(len(positional), rest):
+        yield Call(tuple(values), ", ".join(words))
+        if len(content) > 1:
+            yield Call(tuple(values[::-1]), ", ".join(words[::-1]))
+    if len(required) == 1 and len(content) > 1:
+        if isinstance(natural, dict):
+            yield Call((natural,), "a dict of its parts")
+        yield Call((tuple(values),), "a tuple of its parts")
+    if len(required) == 1 and len(content) == 1 and not many:
+        yield Call((values,), f"a list of {words[0]}")
 
 
 def _by_name(
     parameters: Sequence[inspect.Parameter], media: Mapping[str, tuple[Any, str]]
 ) -> dict[str, tuple[str, Any, str]]:
-    """Role, part and word by the name of the parameter that asks for it."""
+    """Role, part and word by the name of the parameter that asks for it. One with a default of its own asks for nothing but a
+    rate: classes bind their endpoint, processor and label that way."""
     found: dict[str, tuple[str, Any, str]] = {}
     for one in parameters:
-        words = one.name.lower()
-        for role, names in _NAMES.items():
-            taken = {other for other, _, _ in found.values()}
-            if role in media and role not in taken and any(name in words for name in names):
-                found[one.name] = (role, *media[role])
-                break
-        else:
-            # Labels are the texts of a contrastive model.
-            if "labels" in media and "text" not in media and "text" in words:
-                found[one.name] = ("labels", *media["labels"])
+        taken = {role for role, _, _ in found.values()}
+        role = _role(one.name, media.keys() - taken)
+        if role and (one.default is one.empty or one.default is None or role == "rate"):
+            found[one.name] = (role, *media[role])
     return found
+
+
+def _role(name: str, roles: Collection[str]) -> str:
+    """Which of some parts the name of a parameter asks for; empty for none."""
+    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    for role, names in _NAMES.items():
+        # Whole words, and their plurals: "generate" asks for no rate.
+        if role in roles and any(word.removesuffix("s") in names for word in words):
+            return role
+    # Labels are the texts of a contrastive model.
+    return "labels" if "labels" in roles and _role(name, {"text"}) and "text" not in roles else ""
 
 
 def _of_named(
@@ -205,6 +216,5 @@ def _of_named(
     roles = {role for role, _, _ in named.values()}
     if set(content) <= roles and all(one.name in named for one in required):
         keywords = {name: value for name, (_, value, _) in named.items()}
-        positional_only = [one.name for one in required if one.kind is one.POSITIONAL_ONLY]
-        arguments = tuple(keywords.pop(name) for name in positional_only)
-        yield Call(arguments, _said(f"{name}: {word}" for name, (_, _, word) in named.items()), keywords)
+        arguments = tuple(keywords.pop(one.name) for one in required if one.kind is one.POSITIONAL_ONLY)
+        yield Call(arguments, ", ".join(f"{name}: {word}" for name, (_, _, word) in named.items()), keywords)

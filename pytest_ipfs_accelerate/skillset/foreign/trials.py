@@ -46,6 +46,11 @@ class Trial:
     precision: str = ""
 
     @property
+    def rank(self) -> tuple[bool, int]:
+        """How much worse it is than another one: no answer at all is the worst."""
+        return not self.comparisons, len(self.findings)
+
+    @property
     def clean(self) -> bool:
         """Whether nothing is wrong."""
         return not any(not finding.note for finding in self.findings)
