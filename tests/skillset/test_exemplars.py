@@ -42,6 +42,7 @@ RIGHT = {
     "right_video": ("xclip", "feature-extraction", "cpu"),
     "right_detection": ("detr", "object-detection", "cpu"),
     "right_fill_mask": ("bert", "fill-mask", "cpu"),
+    "right_pipeline": ("bert", "text-classification", "cpu"),
     "right_question": ("bert", "question-answering", "cpu"),
     "right_on_onnxruntime": ("bert", "feature-extraction", "onnxruntime"),
 }

@@ -49,8 +49,10 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{name!r}]", one) for name, one in list(value.items())[:50])
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"[{index}]", one) for index, one in enumerate(list(value)[:50]))
-    elif not is_mock(value) and hasattr(value, "__dict__") and not _of_library(value):
-        yield from ((f".{name}", one) for name, one in vars(value).items())
+    elif not is_mock(value) and hasattr(value, "__dict__"):
+        # Of a library's object, such as a pipeline of transformers, the model alone.
+        library = type(value).__module__.partition(".")[0] in _LIBRARIES
+        yield from ((f".{name}", one) for name, one in vars(value).items() if not library or name == "model")
 
 
 def _closed_over(function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -66,10 +68,6 @@ def _closed_over(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name in function.__code__.co_names:
         if name in function.__globals__:
             yield f" uses {name}", function.__globals__[name]
-
-
-def _of_library(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] in _LIBRARIES
 
 
 def is_mock(value: Any) -> bool:
@@ -177,6 +175,11 @@ def check_place(hardware: str, ran: Ran, file: str, line: int) -> list[Finding]:
     return [Finding(check=Check.PLACE, says=says, file=file, line=line)]
 
 
+def _torch_models(ran: Ran) -> bool:
+    """Whether a model of transformers ran in torch, or a part of one."""
+    return any(isinstance(part, transformers.PreTrainedModel) for module in ran.modules for part in module.modules())
+
+
 def _misplaced(hardware: str, ran: Ran) -> str:
     match hardware:
         case "cpu":
@@ -187,11 +190,11 @@ def _misplaced(hardware: str, ran: Ran) -> str:
         case "cuda" | "rocm":
             ok = ran.module_devices == ["cuda"] or "CUDAExecutionProvider" in ran.providers
         case "openvino":
-            ok = bool(ran.compiled) or "OpenVINOExecutionProvider" in ran.providers
+            ok = not _torch_models(ran) and (bool(ran.compiled) or "OpenVINOExecutionProvider" in ran.providers)
         case "onnxruntime":
-            ok = bool(ran.sessions)
+            ok = not _torch_models(ran) and bool(ran.sessions)
         case "qualcomm":
-            ok = "QNNExecutionProvider" in ran.providers
+            ok = not _torch_models(ran) and "QNNExecutionProvider" in ran.providers
         case "apple":
             ok = ran.module_devices == ["mps"] or "CoreMLExecutionProvider" in ran.providers
         case _:
