@@ -31,9 +31,9 @@ from pytest_ipfs_accelerate.builtin import TASKS
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu
 from pytest_ipfs_accelerate.matrix import Case, base_task
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
+from pytest_ipfs_accelerate.opening import open_task
 from pytest_ipfs_accelerate.parity import TOLERANCES, relative_l2
 from pytest_ipfs_accelerate.registry import load_registry
-from pytest_ipfs_accelerate.runner import open_task
 from pytest_ipfs_accelerate.specs import Job
 
 BOUND = TOLERANCES["cpu", "fp32"].relative_l2

@@ -45,8 +45,8 @@ def take_arguments(config: pytest.Config) -> None:
     ours = [argument for argument in config.args if is_virtual(config, argument)]
     chosen = config.args_source is config.ArgsSource.ARGS
     plan = plan_of(config)
-    if not hasattr(config, "workerinput"):
-        for warning in plan.skill_warnings:
+    if plan.skillset and not hasattr(config, "workerinput"):
+        for warning in plan.skillset.warnings:
             config.issue_config_time_warning(pytest.PytestWarning(f"ipfs: {warning}"), stacklevel=2)
     if ours:
         config.stash[SUITE_CASES] = _named(config, plan, ours)
@@ -93,7 +93,9 @@ def _models(plan: Plan, pattern: str, argument: str) -> list[str]:
     try:
         return choose([pattern], plan.models)
     except UnknownName as unknown:
-        raise pytest.UsageError(f"{argument}: no model type {pattern!r}{nearest(pattern, unknown.known)}") from None
+        raise pytest.UsageError(
+            f"{argument}: no model type {pattern!r}{plan.among}{nearest(pattern, unknown.known)}"
+        ) from None
 
 
 def _matching(plan: Plan, model: str, leaf: str, argument: str) -> list[Case]:

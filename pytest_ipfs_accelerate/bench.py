@@ -19,6 +19,7 @@ from .handlers import Handler
 from .hardware.torch_device import Cpu
 from .matrix import Case
 from .models.checkpoint import Checkpoint, build_checkpoint
+from .models.hub import fingerprint
 from .parity import TOLERANCES, Tolerance, compare_rows, faults_of, relative_l2
 from .results import HandlerResult
 from .specs import Recipe
@@ -76,8 +77,9 @@ class Fault(Exception):
 
 
 def checkpoint_key(recipe: Recipe) -> str:
-    """Two recipes with this key build the same checkpoint, whatever the task."""
-    parts = asdict(recipe) | {"category": "", "hub": "", "needs": ()}
+    """Two recipes with this key build the same checkpoint, whatever the task. A directory may change between two cases."""
+    state = fingerprint(recipe.checkpoint) if recipe.checkpoint is not None else ""
+    parts = asdict(recipe) | {"category": "", "hub": "", "needs": (), "state": state}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -90,7 +92,8 @@ def program_key(
         (name, str(tensor.dtype), [-1 if axis in varying[name] else size for axis, size in enumerate(tensor.shape)])
         for name, tensor in sorted(encoded.items())
     ]
-    parts = (recipe.model_class, recipe.config_class, recipe.config, recipe.seed, generates, shape)
+    weights = recipe.checkpoint.digest if recipe.checkpoint is not None else ""
+    parts = (recipe.model_class, recipe.config_class, recipe.config, recipe.seed, weights, generates, shape)
     generation = recipe.inputs.get("generation") if generates else None
     return hashlib.sha256(json.dumps([parts, generation], sort_keys=True, default=str).encode()).hexdigest()
 

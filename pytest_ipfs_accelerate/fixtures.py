@@ -29,7 +29,10 @@ def ipfs_host(pytestconfig: pytest.Config) -> Iterator[Any]:
     from .host import Host, InProcess
 
     settings = _plan(pytestconfig).settings
-    host = InProcess() if settings.isolate == "none" else Host(timeouts=settings.timeouts, threads=settings.threads)
+    host: InProcess | Host = InProcess()
+    if settings.isolate != "none":
+        network = settings.weights == "hub"
+        host = Host(timeouts=settings.timeouts, threads=settings.threads, network=network)
     yield host
     host.close()
 
@@ -46,28 +49,36 @@ def ipfs_case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def ipfs_checkpoint(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
-    """The tiny checkpoint of ``ipfs_case``: ``model``, ``processor``, ``config``. Skips where torch or transformers, or a
-    library that the model needs, is missing."""
+    """The checkpoint of ``ipfs_case``: ``model``, ``processor``, ``config``. Skips where torch or transformers, or a library
+    that the model needs, is missing, or a real checkpoint that was asked for."""
     plan = _plan(pytestconfig)
     if reason := plan.unavailable(ipfs_case._replace(hardware="cpu")):
         pytest.skip(reason)
-    from .runner import open_checkpoint
+    from .models.hub import CheckpointUnavailable
+    from .opening import open_checkpoint
 
-    return open_checkpoint(plan.job(ipfs_case).recipe)
+    try:
+        return open_checkpoint(plan.job(ipfs_case).recipe)
+    except CheckpointUnavailable as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture
 def ipfs_handler(ipfs_case: Case, pytestconfig: pytest.Config) -> Any:
     """The handler of ``ipfs_case``, in this process: natural input in, ``HandlerResult`` out. Skips where the hardware is
-    unavailable; with ``--ipfs-require`` it fails."""
+    unavailable, which fails with ``--ipfs-require``, or a real checkpoint that was asked for."""
     plan = _plan(pytestconfig)
     if reason := plan.unavailable(ipfs_case):
         if ipfs_case.hardware in plan.require:
             pytest.fail(f"required and unavailable: {reason}", pytrace=False)
         pytest.skip(reason)
-    from .runner import open_handler
+    from .models.hub import CheckpointUnavailable
+    from .skillset.classes import open_handler
 
-    return open_handler(plan.job(ipfs_case))
+    try:
+        return open_handler(plan.job(ipfs_case))
+    except CheckpointUnavailable as missing:
+        pytest.skip(str(missing))
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:

@@ -13,6 +13,7 @@ from .hardware.base import Endpoint
 from .matrix import Case
 from .results import HandlerResult
 from .tasks.base import Task
+from .tasks.natural import natural_input
 
 
 class Handler:
@@ -22,6 +23,7 @@ class Handler:
 
         handler("the quick brown [MASK] jumps")        # one input
         handler(["a [MASK]", "the [MASK]"])            # a batch
+        handler("what is in the image ?", "cat.png")   # the parts of one input
     """
 
     def __init__(self, case: Case, task: Task, endpoint: Endpoint) -> None:
@@ -29,13 +31,15 @@ class Handler:
         self.task = task
         self.endpoint = endpoint
 
-    def __call__(self, inputs: Any) -> HandlerResult:
-        """The answer to one natural input, or to each of a list of them.
+    def __call__(self, *inputs: Any, **named: Any) -> HandlerResult:
+        """The answer to one natural input, or to each of a list of them. A path stands for the picture or sound in it, and an
+        input of several parts may be given as several arguments.
 
         Raises:
-            ValueError: the inputs cannot form one batch.
+            TypeError, ValueError: the inputs are none of this task, or cannot form one batch.
+            FileNotFoundError: there is no file at a path.
         """
-        batch = self.task.batch(inputs)
+        batch = self.task.batch(natural_input(self.task, inputs, named))
         return self.handle(batch, self.task.encode(batch))
 
     def handle(self, natural: Sequence[Any], encoded: Mapping[str, Tensor]) -> HandlerResult:

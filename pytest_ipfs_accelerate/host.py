@@ -65,15 +65,21 @@ class Host:
     """Runs cases in a spawned process, a fresh one after each that died, and after one that has grown large.
 
     ``target`` is the import path of the function that runs a case, ``(job, enter) -> Verdict``; ``timeouts`` are seconds by
-    stage, 0 for no limit.
+    stage, 0 for no limit; with ``network`` it may ask the Hub, where the user's environment does not forbid it.
     """
 
     def __init__(
-        self, *, timeouts: Mapping[Stage, float] = STAGE_SECONDS, threads: int = 1, target: str = RUNNER
+        self,
+        *,
+        timeouts: Mapping[Stage, float] = STAGE_SECONDS,
+        threads: int = 1,
+        target: str = RUNNER,
+        network: bool = False,
     ) -> None:
         self.timeouts = timeouts
         self.threads = threads
         self.target = target
+        self.network = network
         self._process: subprocess.Popen[bytes] | None = None
         self._events: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._log: IO[bytes] | None = None
@@ -137,11 +143,12 @@ class Host:
         return self._process
 
     def _environment(self) -> dict[str, str]:
-        """Ours, with the same import path, no network, and no more threads than our share of the cores."""
+        """Ours, with the same import path, a network only where it was asked for, and no more threads than our share of the
+        cores."""
         threads = str(self.threads)
         pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         return {
-            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_OFFLINE": "0" if self.network else "1",
             "TRANSFORMERS_VERBOSITY": "error",
             "TOKENIZERS_PARALLELISM": "false",
             **os.environ,

@@ -20,7 +20,7 @@ import pytest
 from . import suite
 from .matrix import ROOT, Case, mark_name
 from .plan import SUITE_CASES, plan_of
-from .verdict import Outcome, Stage, Verdict
+from .verdict import CaseFailed, Outcome, Stage, Verdict
 
 if TYPE_CHECKING:
     from .host import CaseHost
@@ -46,14 +46,6 @@ class VirtualPath(type(Path())):  # type: ignore[misc]
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         return os.stat(os.path.dirname(os.path.dirname(self)), follow_symlinks=follow_symlinks)
-
-
-class CaseFailed(Exception):
-    """A case whose verdict is not ok; the verdict says all."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.reason)
-        self.verdict = verdict
 
 
 class CaseItem(pytest.Function):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TypeVar
@@ -16,15 +17,16 @@ import pytest
 
 from . import builtin
 from .asked import asked_devices, asked_precisions
+from .checkpoints import asked_checkpoints
 from .installed import installed_classes, installed_heads, installed_version
 from .ledger import Ledger, load_ledger, read_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
-from .settings import CASES_MARK, STAGE_SECONDS, Settings, read_settings, split
-from .skillset.foreign import selection
-from .skillset.foreign.discover import Discovery, Skill, discover
-from .specs import Availability, HardwareSpec, Job, TaskSpec
-from .verdict import Verdict
+from .settings import CASES_MARK, Settings, base_of, read_settings, split, stage_seconds
+from .skillset.foreign.discover import discover
+from .skillset.foreign.selection import Skillset
+from .specs import Availability, CheckpointSource, HardwareSpec, Job, Recipe, TaskSpec
+from .verdict import Outcome, Verdict
 from .words import nearest
 
 PLAN = pytest.StashKey["Plan"]()
@@ -105,12 +107,28 @@ class Plan:
         path = self.settings.ledger
         if path is not None and self.settings.update_ledger and not path.exists():
             path = None  # it is about to be made
-        if self.settings.skillset:
+        if self.skillset:
             return Ledger(read_ledger(path, "--ipfs-ledger") if path is not None else ())
         return load_ledger(path)
 
+    @cached_property
+    def checkpoints(self) -> dict[str, CheckpointSource]:
+        """The real checkpoints that were given for model types."""
+        base = base_of(self.config, self.settings.sources.get("checkpoint", ""))
+        return asked_checkpoints(self.settings, tuple(self.registry), base)
+
+    def recipe(self, case: Case) -> Recipe:
+        """What builds the checkpoint of a case: the tiny one, or a real one that was asked for."""
+        recipe = self.registry.recipe(case.model, case.task)
+        weights = self.settings.weights
+        default = None if weights == "tiny" else CheckpointSource(kind=weights, place=recipe.hub)
+        return replace(recipe, checkpoint=self.checkpoints.get(case.model, default))
+
     def judge(self, verdict: Verdict) -> Verdict:
-        """A verdict as the ledger sees it."""
+        """A verdict as the ledger sees it. It tells of tiny checkpoints: that a real one passes makes no row of it wrong."""
+        source = verdict.evidence.get("checkpoint", {}).get("source", "tiny")
+        if verdict.outcome is Outcome.PASSED and source != "tiny":
+            return verdict
         return self.ledger.judge(verdict, verdict.versions, datetime.date.today())
 
     @property
@@ -123,28 +141,25 @@ class Plan:
         return absent_members(self.settings.models or (), list(self.models), self.sets)
 
     @cached_property
-    def _discovery(self) -> Discovery:
-        settings = self.settings
-        if not settings.skillset:
-            return Discovery(skills={})
-        option = settings.sources["skillset"]
-        left_out = self.registry.left_out
-        return discover(settings.skillset, settings.skillset_base, self.registry, option=option, left_out=left_out)
-
-    @property
-    def skills(self) -> Mapping[str, Skill]:
-        """The skill classes of the user's that are checked in place of our own, by model type; empty where none are."""
-        return self._discovery.skills
-
-    @property
-    def skill_warnings(self) -> Sequence[str]:
-        """What the search for skill classes could not take in."""
-        return self._discovery.warnings
+    def skillset(self) -> Skillset | None:
+        """The skill classes of the user's that are checked in place of our own; ``None`` where none are."""
+        words, source = self.settings.skillset, self.settings.sources.get("skillset", "")
+        if not words:
+            return None
+        found = discover(
+            words, base_of(self.config, source), self.registry, option=source, left_out=self.registry.left_out
+        )
+        return Skillset(found, self.registry, self.tasks)
 
     @property
     def models(self) -> Iterable[str]:
         """The model types that there are cases of: those of the skill classes, else those of the registry."""
-        return self.skills if self.settings.skillset else self.registry
+        return self.skillset.skills if self.skillset else self.registry
+
+    @property
+    def among(self) -> str:
+        """Where the model types are looked for, for the sentence that one is not there."""
+        return " among the classes of the skillset" if self.skillset else ""
 
     def category(self, model: str) -> str:
         """The category of a model type; empty for a skill class of a type that there is not."""
@@ -164,10 +179,8 @@ class Plan:
         tasks = set(self._choose("tasks", settings.tasks, self.all_tasks(), aliases=self.aliases))
         categories = set(self._choose("category", settings.category, CATEGORIES))
         chosen = [model for model in models if self.category(model) in ("", *categories)]
-        if self.settings.skillset:
-            cases = [
-                case for model in chosen if model in self.skills for case in self._skill_cases(model, tasks, hardware)
-            ]
+        if self.skillset:
+            cases = [case for model in chosen for case in self.skillset.cases(model, tasks, hardware)]
         else:
             cases = [
                 Case(model, task, name)
@@ -184,24 +197,13 @@ class Plan:
             self._validate(model, some)
         return by_model
 
-    def _skill_cases(self, model: str, chosen: set[str], hardware: Iterable[str]) -> list[Case]:
-        """The cases of a skill class: the tasks that it offers on each hardware, in the order of the registry."""
-        skill = self.skills[model]
-        if skill.fault:
-            return [
-                Case(model, task, name) for name in hardware for task in selection.tasks_of_unknown(skill, self.tasks)
-            ]
-        tasks = self.registry.tasks(model)
-        on = {name: selection.tasks_on(name, skill, model, tasks, chosen, self.tasks) for name in hardware}
-        return [Case(model, task, name) for task in tasks for name in hardware if task in on[name]]
-
     def _validate(self, model: str, cases: Iterable[Case]) -> None:
         """Find out before the run whether the cases of a model type can become jobs.
 
         Raises:
             pytest.UsageError: a row is not valid, or a hook added a case of what does not exist.
         """
-        if model in self.skills and self.skills[model].fault:
+        if self.skillset and self.skillset.fault(model):
             return
         known = model in self.registry and set(self.registry.row(model).tasks)
         for case in cases:
@@ -210,6 +212,7 @@ class Plan:
                     f"pytest_ipfs_modify_cases: {case.nodeid} is not a case: no such row or hardware"
                 )
         self.registry.validate(model)
+        assert self.checkpoints is not None  # read now: one that cannot be used is an error before the run
 
     def marked_cases(self, models: str = "*", tasks: str = "", hardware: str = "") -> list[Case]:
         """The cases of a marker ``ipfs_cases``, in the words of the options; what it leaves out is as the options say."""
@@ -249,7 +252,7 @@ class Plan:
         except UnknownName as unknown:
             source = self.settings.sources.get(name, f"--ipfs-{name}")
             kind = {"models": "model type", "tasks": "task", "category": "category"}.get(name, "hardware")
-            among = " among the classes of the skillset" if name == "models" and self.settings.skillset else ""
+            among = self.among if name == "models" else ""
             raise pytest.UsageError(
                 f"{source}: no {kind} {unknown.word!r}{among}{nearest(unknown.word, unknown.known)}"
             ) from None
@@ -282,8 +285,8 @@ class Plan:
     def undeclared(self, case: Case) -> str:
         """Why nothing can run a case anywhere: its task stands in the registry, but nobody declares it, or it is of a skill
         class for which there is no model type; empty otherwise."""
-        if (skill := self.skills.get(case.model)) and skill.fault:
-            return f"{skill.source.name} ({skill.source.file}:{skill.source.line}): {skill.fault}"
+        if self.skillset and (fault := self.skillset.fault(case.model)):
+            return fault
         task = base_task(case.task)
         if task in self.tasks:
             return ""
@@ -297,10 +300,9 @@ class Plan:
         """
         if reason := self.undeclared(case):
             raise pytest.UsageError(f"{case.nodeid}: {reason}")
-        skill, tasks = self.skills.get(case.model), self.registry.tasks(case.model)
         return Job(
             case=case,
-            recipe=self.registry.recipe(case.model, case.task),
+            recipe=self.recipe(case),
             hardware=self.hardware[case.hardware].target,
             task=self.tasks[base_task(case.task)].target,
             threads=self.settings.threads,
@@ -310,8 +312,8 @@ class Plan:
             explain=self.settings.explain,
             cache_dir=str(self.settings.cache_dir),
             cache_size=self.settings.cache_size,
-            skill=selection.source_of(skill, case.model, tasks, self.tasks) if skill else None,
-            words=selection.words_of(case.model, case.task, tasks, self.tasks) if skill else (),
+            skill=self.skillset.source(case.model) if self.skillset else None,
+            words=self.skillset.words(case) if self.skillset else (),
         )
 
     def reproduce(self, case: Case) -> str:
@@ -326,15 +328,21 @@ class Plan:
             )
             if path is not None
         ]
-        if skill := self.skills.get(case.model):
-            options.append(f"--ipfs-skillset={skill.source.file}")
+        if self.skillset:
+            options.append(f"--ipfs-skillset={self.skillset.skills[case.model].source.file}")
         if case.hardware in self.require:
             options.append(f"--ipfs-require={case.hardware}")
         for name, asked in (("precision", self.precisions), ("device", self.devices)):
             if case.hardware in asked:
                 options.append(f"--ipfs-{name}={case.hardware}={asked[case.hardware]}")
+        if settings.weights != "tiny":
+            options.append(f"--ipfs-weights={settings.weights}")
+        if (given := self.checkpoints.get(case.model)) is not None:
+            revision = f"@{given.revision}" if given.revision else ""
+            options.append(f"--ipfs-checkpoint={case.model}={given.place}{revision}")
         options += ["--ipfs-allow-fallback"] * settings.allow_fallback
-        limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != STAGE_SECONDS[stage]]
+        defaults = stage_seconds(settings.weights)
+        limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != defaults[stage]]
         if limits:
             options.append("--ipfs-timeout=" + ",".join(limits))
         return shlex.join(["pytest", case.nodeid, *options])

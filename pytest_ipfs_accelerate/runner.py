@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
-from .bench import Bench, Fault, Form, Reference, forms_of
+from .bench import Fault, Form, Reference, forms_of
 from .explain import explanation
 from .handlers import Handler
-from .hardware.base import Endpoint, Hardware, NotOnHardware
+from .hardware.base import Endpoint, NotOnHardware
 from .hardware.torch_device import Cpu
-from .models.checkpoint import Checkpoint, build_checkpoint
+from .models.hub import CheckpointUnavailable
+from .opening import load, open_task, shared_bench
 from .parity import (
     Tolerance,
     compare_decoded,
@@ -30,10 +28,11 @@ from .parity import (
     tolerance_of,
 )
 from .results import HandlerResult
-from .specs import Job, Recipe
-from .store import Store, cid_of
+from .skillset.classes import skill_of
+from .skillset.names import init_name
+from .skillset.skill import Opened
+from .specs import Job
 from .tasks.base import Task
-from .tasks.tensors import TensorsOnly
 from .ties import compare_tied_rows, excused
 from .verdict import DEPARTURE, Comparison, Implementation, Outcome, Stage, Verdict
 
@@ -46,67 +45,10 @@ PROPOSED = "pytest_ipfs_accelerate.proposals.trial:run_proposed"
 FOREIGN = "pytest_ipfs_accelerate.skillset.foreign.case:run_foreign"
 """Runs a case of a skill class of the user's; by name, since it is built upon this module."""
 
-_bench = Bench()
 
-
-def load(target: str) -> Any:
-    """The object at an import path, ``package.module:name``.
-
-    Raises:
-        ImportError, AttributeError: there is none.
-    """
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def open_checkpoint(recipe: Recipe) -> Checkpoint:
-    """The tiny checkpoint of a recipe, for a user's own test."""
-    return build_checkpoint(recipe)
-
-
-def open_task(job: Job, checkpoint: Checkpoint) -> Task:
-    """The task of a job on a checkpoint, with natural inputs where there is a processor for them."""
-    kind: type[Task] = load(job.task)
-    return kind(checkpoint) if checkpoint.processor is not None else TensorsOnly(kind, checkpoint)
-
-
-def open_hardware(job: Job) -> Hardware:
-    """The hardware of a job, asked for its precision and device."""
-    hardware: Hardware = load(job.hardware)(
-        threads=job.threads,
-        precision=job.precision,
-        device=job.device,
-        allow_fallback=job.allow_fallback,
-        store=store_of(job) if job.cache_size else None,
-    )
-    return hardware
-
-
-def open_handler(job: Job) -> Handler:
-    """The handler of a case in this process, for a user's own test: built, exported and lowered, nothing compared."""
-    torch.set_num_threads(job.threads)
-    task = open_task(job, _bench.checkpoint(job.recipe))
-    hardware = open_hardware(job)
-    program: Any = None
-    if hardware.format == "torch":
-        program = _bench.torch_program(task)
-    elif hardware.format:
-        program = _bench.program(task, store_of(job))[0]
-    return Handler(job.case, task, hardware.lower(task.checkpoint, program))
-
-
-def store_of(job: Job) -> Store:
-    """Where the artifacts of a job are kept; one of its own would look through the directory again and again."""
-    return _store(job.cache_dir, job.cache_size)
-
-
-@cache
-def _store(root: str, limit: int) -> Store:
-    return Store(Path(root), limit)
-
-
-def run_case(job: Job, enter: Enter) -> Verdict:
+def run_case(job: Job, enter: Enter, endpoint: Endpoint | None = None) -> Verdict:
     """Run one case and say how it ended. ``enter`` is told of each stage as it begins, and of a verdict before it is explained.
+    ``endpoint`` is one that was opened for this job before: the checks are of that one then, and none is exported or lowered.
 
     Every exception becomes a verdict at the stage that it left: this is the boundary between a case and the run.
     """
@@ -117,11 +59,13 @@ def run_case(job: Job, enter: Enter) -> Verdict:
     if job.skill is not None:
         foreign: Verdict = load(FOREIGN)(job, enter)
         return foreign
-    run = CaseRun(job, enter)
+    run = CaseRun(job, enter, endpoint)
     try:
         run.run()
     except Fault as fault:
         return run.verdict(Outcome.FAILED, str(fault), exception="Fault")
+    except CheckpointUnavailable as missing:
+        return run.verdict(Outcome.UNAVAILABLE, str(missing), exception="CheckpointUnavailable")
     except NotOnHardware as fault:
         return run.verdict(Outcome.FAILED, f"not on {job.case.hardware}: {fault}", exception="NotOnHardware")
     except Exception as error:
@@ -180,9 +124,10 @@ def _message(text: str) -> str:
 class CaseRun:
     """A case on its way through the stages; what it has found so far is in its verdict however it ends."""
 
-    def __init__(self, job: Job, enter: Enter) -> None:
+    def __init__(self, job: Job, enter: Enter, given: Endpoint | None = None) -> None:
         self.job = job
         self.enter = enter
+        self.given = given
         self.stage = Stage.BUILD
         self.seconds: dict[str, float] = {}
         self.evidence: dict[str, Any] = {}
@@ -210,26 +155,33 @@ class CaseRun:
         with self.staged(Stage.PROCESS):
             forms = forms_of(task)
         with self.staged(Stage.REFERENCE):
-            reference = _bench.reference(self.job.case, task, forms)
-            self._reused("reference", _bench.references.reused)
+            reference = shared_bench().reference(self.job.case, task, forms)
+            if shared_bench().references.reused:
+                self.reused("reference")
             self.evidence["reference"] = dict(reference.evidence)
         handler = self._lower(task)
         results = self._run(handler, forms)
         self._compare(task, forms, reference, results)
 
-    def _reused(self, what: str, reused: bool) -> None:
-        if reused:
-            self.evidence.setdefault("reused", []).append(what)
+    def note(self, evidence: Mapping[str, Any]) -> None:
+        self.evidence.update(evidence)
+
+    def reused(self, what: str) -> None:
+        self.evidence.setdefault("reused", []).append(what)
+
+    def warn(self, warning: str) -> None:
+        self.evidence.setdefault("warnings", []).append(warning)
 
     def _build(self) -> Task:
         with self.staged(Stage.BUILD):
-            checkpoint = _bench.checkpoint(self.job.recipe)
-            self._reused("checkpoint", _bench.checkpoints.reused)
+            checkpoint = shared_bench().checkpoint(self.job.recipe)
+            if shared_bench().checkpoints.reused:
+                self.reused("checkpoint")
             self.evidence["checkpoint"] = {
                 "class": self.job.recipe.model_class,
                 "parameters": checkpoint.parameters,
                 "weights sha256": checkpoint.digest,
-                "source": "tiny",
+                **checkpoint.origin,
             }
             processor = checkpoint.processor
             why = self.job.recipe.inputs.get("why", "")
@@ -237,29 +189,23 @@ class CaseRun:
             return open_task(self.job, checkpoint)
 
     def _lower(self, task: Task) -> Handler:
-        hardware = open_hardware(self.job)
-        self.evidence["asked"] = {
-            "precision": self.job.precision or "its own",
-            "device": self.job.device or "its own",
-            "fallback": "allowed" if self.job.allow_fallback else "forbidden",
-        }
-        program: Any = None
-        if hardware.format == "torch":
-            with self.staged(Stage.EXPORT):
-                program = _bench.torch_program(task)
-        elif hardware.format:
-            with self.staged(Stage.EXPORT):
-                program, made = _bench.program(task, store_of(self.job))
-                self._reused("export", made.reused)
-                self.evidence["program"] = {
-                    "cid": made.cid,
-                    "components": {name: cid_of(component.onnx) for name, component in program.components.items()},
+        """The handler of the case, opened through the class of its model type as a worker opens it."""
+        if self.given is not None:
+            self.endpoint = self.given
+            return Handler(self.job.case, task, self.given)
+        self.note(
+            {
+                "asked": {
+                    "precision": self.job.precision or "its own",
+                    "device": self.job.device or "its own",
+                    "fallback": "allowed" if self.job.allow_fallback else "forbidden",
                 }
-                if made.warning:
-                    self.evidence["warnings"] = [made.warning]
-        with self.staged(Stage.LOWER):
-            self.endpoint = hardware.lower(task.checkpoint, program)
-        return Handler(self.job.case, task, self.endpoint)
+            }
+        )
+        skill = skill_of(self.job, bench=shared_bench(), watch=self)
+        opened: Opened = getattr(skill, init_name(self.job.case.hardware))(task=self.job.case.task)
+        self.endpoint = opened.endpoint
+        return opened.handler
 
     def _run(self, handler: Handler, forms: Mapping[str, Form]) -> dict[str, HandlerResult]:
         with self.staged(Stage.RUN):
@@ -269,8 +215,8 @@ class CaseRun:
                 name: handler.handle(form.natural, form.encoded) for name, form in forms.items() if name not in results
             }
             self.evidence["backend"] = dict(results["batch"].evidence)
-            if found := handler.endpoint.warnings():
-                self.evidence.setdefault("warnings", []).extend(found)
+            for warning in handler.endpoint.warnings():
+                self.warn(warning)
             asked, precision = self.job.precision, results["batch"].precision
             if asked and asked != precision:
                 raise NotOnHardware(f"{asked} was asked for; it computed in {precision}")
@@ -407,5 +353,5 @@ def versions() -> dict[str, str]:
 def _version(name: str) -> str:
     try:
         return version(name)
-    except importlib.metadata.PackageNotFoundError:
+    except PackageNotFoundError:
         return ""

@@ -35,6 +35,13 @@ a machine may be slow and a hang is for ever. The first stage of a fresh host al
 
 ISOLATION = ("process", "none")
 
+WEIGHTS = ("tiny", "cache", "hub")
+
+DOWNLOAD_SECONDS = 3600.0
+"""The limit of the stage ``build`` where it may download a checkpoint, which is some gigabytes."""
+
+CACHE_SIZE = "10GB"
+
 WORKERS = "PYTEST_XDIST_WORKER_COUNT"
 
 CASES_MARK = (
@@ -85,6 +92,19 @@ OPTIONS = (
         'a JSON map of model types to tasks, {"bert": ["fill-mask", …]}, first task primary',
     ),
     Option("registry", Kind.TEXT, "FILE", "rows of your own, laid over the shipped model_registry.json"),
+    Option(
+        "weights",
+        Kind.TEXT,
+        "|".join(WEIGHTS),
+        "what models run on: tiny checkpoints built here (default), or those that the registry names on the Hub: from the "
+        "local Hugging Face cache alone (cache), or downloaded (hub)",
+    ),
+    Option(
+        "checkpoint",
+        Kind.LIST,
+        "TYPE=PATH,…",
+        "the checkpoint of a model type: a directory, or a Hub id with or without @revision: bert=./mine",
+    ),
     Option(
         "precision",
         Kind.LIST,
@@ -147,10 +167,9 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user asked for. ``models`` is ``None`` where nothing was selected; paths in ``skillset`` are relative to
-    ``skillset_base``; ``timeouts`` holds seconds by stage, 0 for no limit; ``cache_size`` is in bytes; ``threads`` is this
-    process's share of the cores among the workers of xdist; ``sources`` says for each setting where it came from, for error
-    messages."""
+    """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0 for
+    no limit; ``cache_size`` is in bytes; ``threads`` is this process's share of the cores among the workers of xdist;
+    ``sources`` says for each setting where it came from, for error messages."""
 
     models: tuple[str, ...] | None
     tasks: tuple[str, ...]
@@ -158,13 +177,14 @@ class Settings:
     category: tuple[str, ...]
     pipeline_map: Path | None
     registry: Path | None
+    weights: str
+    checkpoint: tuple[str, ...]
     precision: tuple[str, ...]
     device: tuple[str, ...]
     qualcomm_soc: str
     allow_fallback: bool
     explain: bool
     skillset: tuple[str, ...]
-    skillset_base: Path
     require: tuple[str, ...]
     isolate: str
     timeouts: Mapping[Stage, float]
@@ -256,12 +276,10 @@ def read_settings(config: pytest.Config) -> Settings:
     def flag(name: str) -> bool:
         return name in found and bool(found[name].value)
 
-    def base(name: str) -> Path:
-        # A path of the ini file is relative to it; one of the command line to where the user stands.
-        return config.rootpath if sources.get(name, "").startswith("ini") else config.invocation_params.dir
-
     def path(name: str) -> Path | None:
-        return Path(base(name), found[name].value) if name in found else None
+        return Path(base_of(config, sources[name]), found[name].value) if name in found else None
+
+    weights = _one_of(WEIGHTS, "a kind of weights", *text("weights", "tiny"))
 
     return Settings(
         models=("*",) if _all(found) else words("models") or None,
@@ -270,18 +288,19 @@ def read_settings(config: pytest.Config) -> Settings:
         category=words("category"),
         pipeline_map=path("pipeline-map"),
         registry=path("registry"),
+        weights=weights,
+        checkpoint=words("checkpoint"),
         precision=words("precision"),
         device=words("device"),
         qualcomm_soc=text("qualcomm-soc", "")[0],
         allow_fallback=flag("allow-fallback"),
         explain=flag("explain"),
         skillset=words("skillset"),
-        skillset_base=base("skillset"),
         require=words("require"),
-        isolate=_isolation(*text("isolate", "process")),
-        timeouts=_timeouts(*text("timeout", "")),
+        isolate=_one_of(ISOLATION, "a way to isolate", *text("isolate", "process")),
+        timeouts=_timeouts(stage_seconds(weights), *text("timeout", "")),
         cache_dir=_cache_dir(path("cache-dir"), sources.get("cache-dir", "")),
-        cache_size=_bytes(*text("cache-size", "10GB")),
+        cache_size=_bytes(*text("cache-size", CACHE_SIZE)),
         cache_clear="cache-clear" in found,
         json=path("json"),
         ledger=path("ledger"),
@@ -312,15 +331,25 @@ def _on_command_line(config: pytest.Config) -> bool:
     return not {"--ipfs-models", "--ipfs-all", "--ipfs-skillset"}.isdisjoint(typed)
 
 
-def _isolation(value: str, source: str) -> str:
-    if value not in ISOLATION:
-        raise pytest.UsageError(f"{source}: {value!r} is not a way to isolate{nearest(value, ISOLATION)}")
+def base_of(config: pytest.Config, source: str) -> Path:
+    """What a path is relative to: one of the ini file to pytest's root directory, any other to where the user stands."""
+    return config.rootpath if source.startswith("ini") else config.invocation_params.dir
+
+
+def _one_of(known: tuple[str, ...], what: str, value: str, source: str) -> str:
+    if value not in known:
+        raise pytest.UsageError(f"{source}: {value!r} is not {what}{nearest(value, known)}")
     return value
 
 
-def _timeouts(text: str, source: str) -> Mapping[Stage, float]:
+def stage_seconds(weights: str) -> Mapping[Stage, float]:
+    """The default limits of the stages, by what the models run on."""
+    return {**STAGE_SECONDS, Stage.BUILD: DOWNLOAD_SECONDS} if weights == "hub" else STAGE_SECONDS
+
+
+def _timeouts(defaults: Mapping[Stage, float], text: str, source: str) -> Mapping[Stage, float]:
     """Seconds by stage, from ``120`` for all of them or ``export=900,run=30`` for some."""
-    timeouts = dict(STAGE_SECONDS)
+    timeouts = dict(defaults)
     for word in split(text):
         name, separator, number = word.rpartition("=")
         seconds = _seconds(number, word, source)
@@ -353,14 +382,24 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
+def default_cache_dir() -> Path:
+    """The directory of the store where nobody names one."""
+    return _user_cache() / "pytest-ipfs-accelerate"
+
+
 def _cache_dir(path: Path | None, source: str) -> Path:
-    path = path or _user_cache() / "pytest-ipfs-accelerate"
+    path = path or default_cache_dir()
     if path.exists() and not path.is_dir():
         raise pytest.UsageError(f"{source or 'the cache directory'}: {path} is not a directory")
     return path
 
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def default_cache_size() -> int:
+    """How many bytes the store keeps where nobody says."""
+    return _bytes(CACHE_SIZE, "")
 
 
 def _bytes(text: str, source: str) -> int:

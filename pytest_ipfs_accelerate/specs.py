@@ -62,13 +62,26 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSource:
+    """Where a real checkpoint is: ``kind`` is ``directory``, ``cache`` (the local Hugging Face cache alone) or ``hub`` (which
+    may be downloaded from), ``place`` the directory or the Hub id, empty where the registry names none, and ``revision`` a
+    branch, tag or commit of the Hub. Once it is loaded, ``digest`` is that of its weights, and ``revision`` its state."""
+
+    kind: str
+    place: str
+    revision: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What the registry says of one model × task: all that is needed to build its tiny checkpoint and inputs.
+    """What the registry says of one model × task: all that is needed to build its checkpoint and inputs.
 
     ``config`` holds the exact keyword arguments of ``config_class``; a nested dict with a ``"class"`` key is a nested
     config. ``part`` names the nested config that the class is built from, where it is not the whole. ``processor`` is read by
     :mod:`pytest_ipfs_accelerate.models.processors`, and is ``None`` where there is none that works offline; ``inputs`` is read
-    by the task. ``proposed`` says why the row was proposed on the spot and does not stand in the registry.
+    by the task. ``proposed`` says why the row was proposed on the spot and does not stand in the registry. With a
+    ``checkpoint`` the class is loaded from there instead, with its own config and processor.
     """
 
     model: str
@@ -83,6 +96,7 @@ class Recipe:
     needs: tuple[str, ...] = ()
     part: str = ""
     proposed: str = ""
+    checkpoint: CheckpointSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

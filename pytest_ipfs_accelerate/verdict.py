@@ -119,3 +119,11 @@ class Verdict:
     def ok(self) -> bool:
         """Whether the verdict lets a run succeed."""
         return self.outcome in (Outcome.PASSED, Outcome.KNOWN)
+
+
+class CaseFailed(AssertionError):
+    """A case whose verdict is not ok; the verdict says all."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict

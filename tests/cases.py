@@ -5,8 +5,8 @@ from __future__ import annotations
 from pytest_ipfs_accelerate.builtin import HARDWARE, TASKS
 from pytest_ipfs_accelerate.matrix import Case
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
+from pytest_ipfs_accelerate.opening import load
 from pytest_ipfs_accelerate.registry import load_registry
-from pytest_ipfs_accelerate.runner import load
 from pytest_ipfs_accelerate.specs import Job, Recipe
 from pytest_ipfs_accelerate.tasks.base import Task
 

@@ -13,7 +13,8 @@ import sabotage
 import torch
 from cases import SAMPLE, job, recipe, task_on
 
-from pytest_ipfs_accelerate.runner import open_handler, run_case
+from pytest_ipfs_accelerate.runner import run_case
+from pytest_ipfs_accelerate.skillset.classes import open_handler
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
 
 RUNTIMES = {"onnxruntime": "OnnxRuntime", "openvino": "OpenVino"}

@@ -47,3 +47,41 @@ def test_a_picture_is_an_image_or_an_array() -> None:
     image = picture(5)
     assert run(image).decoded == run(np.asarray(image)).decoded
     assert run(image).decoded != run(picture(6)).decoded
+
+
+def test_a_result_reads_like_the_answers_of_the_older_modules() -> None:
+    result = handler("bert", "text-classification")("two birds sit on the fence")
+    best = result.decoded[0][0]
+    assert (result["label"], result["class"], result["score"]) == (best["label"], best["label"], best["score"])
+    assert float(result) == best["score"]
+    assert (result["implementation_type"], result["device"], result.get("nothing", 0)) == ("REAL", "cpu", 0)
+    assert "label" in result
+    assert "embedding" not in result
+    assert list(result) == [result[0]] == [*result.decoded]
+    with pytest.raises(KeyError, match="'lable'; did you mean 'label'"):
+        result["lable"]
+
+
+def test_several_answers_are_read_as_several() -> None:
+    result = handler("bert", "text-classification")(["two birds", "a cat on the sofa"])
+    assert len(result) == 2
+    assert result["label"] == [answer[0]["label"] for answer in result]
+    with pytest.raises(TypeError, match="2 answers is no one number"):
+        float(result)
+
+
+def test_what_is_read_of_a_result_is_a_copy() -> None:
+    result = handler("bert", "feature-extraction")("two birds")
+    kept = result.outputs["last_hidden_state"].clone()
+    for copy in (torch.as_tensor(result), torch.tensor(result), result["last_hidden_state"], result.tensor):
+        assert torch.equal(copy, kept)
+        copy.zero_()
+    array = np.asarray(result)
+    assert np.array_equal(array, kept.numpy())
+    array[...] = 0
+    assert torch.equal(result.outputs["last_hidden_state"], kept)
+
+
+def test_generated_text_is_read_as_text() -> None:
+    result = handler("bert", "text-generation")("two birds")
+    assert result["text"] == result["generated_text"] == result.decoded[0][0]["generated_text"]

@@ -14,6 +14,7 @@ from cases import job, recipe, task_on
 from pytest_ipfs_accelerate import runner
 from pytest_ipfs_accelerate.bench import Bench, Fault, Recent, checkpoint_key, forms_of, program_key, reference_of
 from pytest_ipfs_accelerate.matrix import Case
+from pytest_ipfs_accelerate.opening import load
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.tasks.base import Task
 from pytest_ipfs_accelerate.verdict import Outcome, Stage
@@ -98,8 +99,9 @@ def test_a_vision_language_model_that_ignores_its_picture_fails() -> None:
 
 def test_the_verdict_of_such_a_case_names_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     task = broken(plus(lambda logits: logits * 0 + 1))
-    monkeypatch.setattr(runner, "_bench", Bench())
-    monkeypatch.setattr(runner._bench, "checkpoint", lambda recipe: task.checkpoint)
+    bench = Bench()
+    monkeypatch.setattr(bench, "checkpoint", lambda recipe: task.checkpoint)
+    monkeypatch.setattr(runner, "shared_bench", lambda: bench)
     verdict = run_case(job("bert", "fill-mask", "onnxruntime"), lambda stage: None)
     assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.REFERENCE)
     assert "constant" in verdict.reason
@@ -171,7 +173,7 @@ def test_the_checkpoint_of_a_hardware_is_its_own() -> None:
     """What a hardware does to its model must not reach the reference."""
     task = task_on(recipe("vit", "image-classification"), "image-classification")
     before = copy.deepcopy(task.checkpoint.model.state_dict())
-    endpoint = runner.load("pytest_ipfs_accelerate.hardware.torch_device:Cpu")().lower(task.checkpoint, None)
+    endpoint = load("pytest_ipfs_accelerate.hardware.torch_device:Cpu")().lower(task.checkpoint, None)
     with torch.no_grad():
         for parameter in endpoint.model.parameters():
             parameter.zero_()

@@ -49,6 +49,7 @@ VALUES = {
     "qualcomm-soc": ("36", "43", "69"),
     "cache-dir": ("a", "b", "c"),
     "cache-size": ("1", "2KB", "3 MB"),
+    "skillset": ("a", "b", "c"),
 }
 READ = {"cache-size": {"1": 1, "2KB": 2_000, "3 MB": 3_000_000}}
 """What a value is read as, where that is not the value itself."""

@@ -120,6 +120,17 @@ def select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
     return torch.where(here, source.unsqueeze(dim).to(x.dtype), x)
 
 
+@rule(aten.scatter.value, "one that fails where the number and the tensor differ in MIL's types")
+def scatter_value(x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
+    return x.scatter(dim, index, torch.full(index.shape, value, dtype=x.dtype))
+
+
+@rule(aten.reciprocal.default, "one that refuses integers, and adds 1e-4 before it divides")
+def reciprocal(x: Tensor) -> Tensor:
+    dtype = x.dtype if x.is_floating_point() else torch.float32
+    return torch.div(torch.ones_like(x, dtype=dtype), x.to(dtype))
+
+
 @rule(aten.stack.default, "one that refuses tensors of several types")
 def stack(tensors: list[Tensor], dim: int = 0) -> Any:
     kinds = {tensor.dtype for tensor in tensors}

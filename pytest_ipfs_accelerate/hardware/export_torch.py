@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 from transformers.exporters.configs import DynamoConfig
 from transformers.exporters.exporter_dynamo import DynamoExporter, register_cache_pytrees_for_model
+from transformers.exporters.exporter_onnx import use_experts_implementation
 from transformers.exporters.metadata import ExportMetadata, record_output_structure
 from transformers.exporters.utils import (
     decompose_for_generation,
@@ -71,9 +72,11 @@ def torch_program(
     elif merges_features(model):
         parts = _multimodal(model, inputs, {})
     notes = (IN_PARTS,) if merges_features(model) and not model.config.is_encoder_decoder else ()
-    components = {
-        name: _component(model, module, name, copy.deepcopy(arguments)) for name, (module, arguments) in parts.items()
-    }
+    with without_loss(model):
+        components = {
+            name: _component(model, module, name, copy.deepcopy(arguments))
+            for name, (module, arguments) in parts.items()
+        }
     return TorchProgram(checkpoint, components, key, notes)
 
 
@@ -165,7 +168,8 @@ def export_call(component: TorchComponent, call: Call) -> tuple[ExportedProgram,
     )
     exporter = _Exporter()  # type: ignore[no-untyped-call]
     model: Any = component.model
-    with patched(), without_loss(model):
+    # Grouped experts count tokens by a histogram and multiply by groups of that size, which depends on data.
+    with patched(), without_loss(model), use_experts_implementation(model, "batched_mm"):
         program, metadata = exporter.export_program(model, {**arguments, **component.flags}, DynamoConfig())
     return program, metadata
 

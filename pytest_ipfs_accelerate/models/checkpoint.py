@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -27,12 +27,14 @@ class NoRecipe(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
     """Weights and processor that a case runs on. ``model`` is in fp32 and evaluation mode on the CPU; nobody but a
-    hardware's own copy of it is moved or converted. ``digest`` is the SHA-256 of the weights' names and bytes."""
+    hardware's own copy of it is moved or converted. ``digest`` is the SHA-256 of the weights' names and bytes. ``origin`` says
+    where it comes from, for the verdict. The recipe of a real one holds its own config and generation."""
 
     recipe: Recipe
     model: transformers.PreTrainedModel
     processor: Any
     digest: str
+    origin: Mapping[str, Any] = field(default_factory=lambda: {"source": "tiny"})
 
     @property
     def config(self) -> transformers.PreTrainedConfig:
@@ -85,13 +87,18 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 def build_checkpoint(recipe: Recipe) -> Checkpoint:
-    """The tiny checkpoint of ``recipe``: same recipe, same bytes, in every process.
+    """The checkpoint of ``recipe``, tiny or real: same recipe, same bytes, in every process.
 
     Raises:
         AttributeError: this transformers has no such class.
         NoRecipe: the row says that none could be made, and why.
-        ValueError: the model is over ``MAX_PARAMETERS``.
+        ValueError: a tiny model is over ``MAX_PARAMETERS``.
+        CheckpointUnavailable, CheckpointRefused: a real one is not here, or cannot be loaded.
     """
+    if recipe.checkpoint is not None:
+        from .pretrained import load_checkpoint  # which makes one of this module
+
+        return load_checkpoint(recipe)
     if recipe.inputs.get("modality") == "tensors" and not recipe.inputs.get("tensors"):
         raise NoRecipe(recipe.inputs.get("why", "the row describes no inputs"))
     model = build_model(recipe)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Container
 
 import torch
 from torch import nn
@@ -49,18 +50,20 @@ def _standard_deviation(name: str, parameter: nn.Parameter, embeddings: set[int]
 
 
 @torch.no_grad()
-def initialize(model: nn.Module, seed: int) -> None:
-    """Draw every floating-point parameter of ``model`` in place. The same seed gives the same bytes in every process;
-    tied parameters stay tied, since each is drawn once."""
+def initialize(model: nn.Module, seed: int, only: Container[str] | None = None) -> None:
+    """Draw every floating-point parameter of ``model`` in place, or those named in ``only``. The same seed gives the same bytes
+    in every process; tied parameters stay tied, since each is drawn once."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     gain = SNAKE_GAIN if any("Snake" in type(module).__name__ for module in model.modules()) else GAIN
     for name, parameter in model.named_parameters():
-        if not parameter.is_floating_point():
+        if not parameter.is_floating_point() or (only is not None and name not in only):
             continue
         noise = torch.randn(parameter.shape, generator=_generator(seed, name))
         noise *= _standard_deviation(name, parameter, embeddings, gain)
         # What scales does so by about one; every other vector is a bias, which shifts by about zero.
         parameter.copy_(noise + float(_scales(name, parameter)))
+    if only is not None:
+        return
     for module in model.modules():
         # Training never moves the row of the padding token: it is zero in every real checkpoint, and some models count on it.
         if isinstance(module, nn.Embedding) and module.padding_idx is not None and module.weight.is_floating_point():

@@ -134,5 +134,6 @@ def run_proposed(job: Job, enter: Enter) -> Verdict:
     if proposal.recipe is None or (proposal.verdict.outcome is not Outcome.PASSED and job.case.hardware == "cpu"):
         verdict = replace(proposal.verdict, hardware=job.case.hardware)
     else:
-        verdict = run_case(replace(job, recipe=proposal.recipe), enter)
+        recipe = replace(proposal.recipe, checkpoint=job.recipe.checkpoint)
+        verdict = run_case(replace(job, recipe=recipe), enter)
     return replace(verdict, evidence={**verdict.evidence, **marked})

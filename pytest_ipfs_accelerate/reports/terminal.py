@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from ..matrix import Case
 from ..plan import Plan
-from ..skillset.foreign.discover import Skill
 from ..verdict import Implementation, Outcome, Verdict
 from ..words import plural
 from .tally import Tally
@@ -113,30 +111,23 @@ def other_lines(plan: Plan) -> list[str]:
 
 def absent_lines(plan: Plan) -> list[str]:
     """The members of named sets that there is no row or class for, so that they do not vanish."""
-    return [
-        f"ipfs: @{name} also names {', '.join(models)}: no {'class of the skillset' if plan.skills else 'row in the registry'}"
-        for name, models in plan.absent.items()
-    ]
+    what = "class of the skillset" if plan.skillset else "row in the registry"
+    return [f"ipfs: @{name} also names {', '.join(models)}: no {what}" for name, models in plan.absent.items()]
 
 
 def skill_lines(plan: Plan) -> list[str]:
     """What the search for skill classes could not take in, and the classes that no model type has the name of."""
-    unknown = [f"{place_of(skill)}: {skill.fault}" for skill in plan.skills.values() if skill.fault]
-    return [f"ipfs: {line}" for line in (*plan.skill_warnings, *unknown)]
-
-
-def place_of(skill: Skill) -> str:
-    """``hf_bert (skills/hf_bert.py:12)``, the file as seen from here where it lies below."""
-    source = skill.source
-    file = Path(source.file)
-    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-    return f"{source.name} ({shown}{f':{source.line}' if source.line else ''})"
+    if plan.skillset is None:
+        return []
+    faults = filter(None, map(plan.skillset.fault, plan.skillset.skills))
+    return [f"ipfs: {line}" for line in (*plan.skillset.warnings, *faults)]
 
 
 def listing(plan: Plan) -> Iterable[str]:
     """The selected cases as a table, for ``--ipfs-list``: nothing is run or imported."""
-    skills = plan.skills
-    rows = [["model", "category", "hardware", "available here", "implementation", "tasks", *["class"] * bool(skills)]]
+    skillset = plan.skillset
+    columns = ["model", "category", "hardware", "available here", "implementation", "tasks"]
+    rows = [[*columns, "class"] if skillset else columns]
     for model, cases in plan.selected.items():
         for name in dict.fromkeys(case.hardware for case in cases):
             tasks = [case.task for case in cases if case.hardware == name]
@@ -145,7 +136,7 @@ def listing(plan: Plan) -> Iterable[str]:
             here = f"no: {reason.removeprefix(f'{name}: ')}" if reason else f"yes: {found.device}"
             kind = "-" if reason else found.implementation.value
             row = [model, plan.category(model) or "-", name, here, kind, ", ".join(tasks)]
-            rows.append([*row, place_of(plan.skills[model])] if skills else row)
+            rows.append([*row, skillset.place(model)] if skillset else row)
     yield from table(rows)
     count = sum(map(len, plan.selected.values()))
     yield ""

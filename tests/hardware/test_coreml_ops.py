@@ -70,6 +70,8 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
     aten.as_strided.default: (lambda x: torch.as_strided(x, (3, 4), (2, 1), 1), (X,)),
     aten.masked_scatter.default: (lambda x, y: x.masked_scatter(x > 4, y), (X, Y)),
     aten.select_scatter.default: (lambda i: torch.select_scatter(i, i[0] // 2, 0, 1), (WHOLE,)),
+    aten.scatter.value: (lambda x, i: torch.zeros(3, 9).scatter_(1, i.abs() % 3, 1) + x[:, :1], (X, WHOLE)),
+    aten.reciprocal.default: (lambda x, i: torch.reciprocal(x) + torch.reciprocal(i.abs() + 1), (X + 1, WHOLE)),
     aten.stack.default: (lambda x, i: torch.stack([x, i]), (X, WHOLE)),
     aten.div.Tensor_mode: (lambda i: torch.div(i * 997, 3, rounding_mode="floor") % 7, (WHOLE,)),
     aten.scatter_reduce.two: (

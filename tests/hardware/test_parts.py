@@ -8,7 +8,7 @@ from transformers.exporters import utils
 
 from pytest_ipfs_accelerate.hardware.parts import late_decode
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
-from pytest_ipfs_accelerate.runner import open_task
+from pytest_ipfs_accelerate.opening import open_task
 
 
 def test_codebooks_are_traced_at_a_later_step() -> None:

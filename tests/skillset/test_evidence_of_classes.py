@@ -23,6 +23,7 @@ from pytest_ipfs_accelerate.models.samples import picture, sound
 from pytest_ipfs_accelerate.parity import TOLERANCES
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.skillset.findings import Check, Finding
+from pytest_ipfs_accelerate.skillset.foreign import loading
 from pytest_ipfs_accelerate.skillset.foreign.agreement import hold, same_answer, text_agrees
 from pytest_ipfs_accelerate.skillset.foreign.answers import Kind, read
 from pytest_ipfs_accelerate.skillset.foreign.binding import NotCallable
@@ -499,5 +500,6 @@ def test_a_case_without_a_processor_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "hf_qwen2.py").write_text("class hf_qwen2:\n    pass\n")
     source = SkillSource(name="hf_qwen2", file=str(tmp_path / "hf_qwen2.py"), root=str(tmp_path), module="hf_qwen2")
     verdict = run_case(replace(job("qwen2", "decision", "cpu"), skill=source), lambda stage: None)
+    loading._restore()
     assert verdict.outcome is Outcome.UNAVAILABLE
     assert "transformers has no processor for this model type" in verdict.reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cases import job
 
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.skillset.findings import FINDINGS, Check
+from pytest_ipfs_accelerate.skillset.foreign import loading
 from pytest_ipfs_accelerate.specs import SkillSource
 from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Verdict
 
@@ -88,6 +90,13 @@ NOTED = {
     "right_with_fallbacks": (EMBEDDING, Check.SWALLOWED, "OSError: Can't load image processor"),
 }
 """Exemplar → case, and a note that a passing verdict has, with words of it."""
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """A class that is loaded leaves its directory on the import path until the next one is."""
+    yield
+    loading._restore()
 
 
 def run(name: str, case: tuple[str, str, str]) -> Verdict:

@@ -13,7 +13,7 @@ from pytest_ipfs_accelerate.bench import Fault, forms_of, reference_of
 from pytest_ipfs_accelerate.builtin import TASKS
 from pytest_ipfs_accelerate.matrix import Case
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
-from pytest_ipfs_accelerate.runner import load
+from pytest_ipfs_accelerate.opening import load
 from pytest_ipfs_accelerate.tasks.tensors import Description, TensorsOnly
 
 TEXT: dict[str, Any] = {

@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..findings import Check, Finding
 from .binding import CHECKPOINTS, DEVICES, ENDPOINTS, PROCESSORS
@@ -50,10 +51,11 @@ def _own_callees(chain: Sequence[ast.ClassDef]) -> dict[str, _Callee]:
     found: dict[str, _Callee] = {}
     for name, node in methods(chain).items():
         signature = signature_of(node, method=True)
-        if name not in hidden and signature is not None:
+        mangled = name.startswith("__") and not name.endswith("__") and len(chain) > 1  # another one in each class
+        if name not in hidden and not mangled and signature is not None:
             found[name] = _Callee(f"self.{name}", signature)
     for name, original in aliases(chain).items():
-        if original in found:
+        if original in found and name not in found and name not in methods(chain):
             found[name] = _Callee(f"self.{name}", found[original].signature)
     return found
 
@@ -171,10 +173,13 @@ def _check(call: ast.Call, callee: _Callee, file: str, *, recursive: bool) -> It
     try:
         bound = bind(*args, **kwargs).arguments
     except TypeError as error:
-        yield finding(f"{takes} is called wrongly: {error}")
+        yield finding(f"{takes} is called with the wrong arguments: {error}")
         return
     if not recursive:
-        for says, certain in _misplaced(bound, callee.signature, len(args)):
+        wrong = list(_misplaced(bound, callee.signature, len(args)))
+        if wrong:
+            says = "; ".join(one.says for one in wrong)
+            certain = any(one.certain for one in wrong)
             yield finding(f"{takes} is called with its arguments in the wrong places: {says}", note=not certain)
 
 
@@ -192,14 +197,18 @@ def _role(name: str) -> str:
     return "place" if name.endswith("_label") else _ROLES.get(name, "")
 
 
-def _misplaced(
-    bound: Mapping[str, object], signature: inspect.Signature, positional: int
-) -> Iterator[tuple[str, bool]]:
-    """Plain names passed for one parameter that are the name of another one, which gets something else; with whether that is
-    certainly wrong.
+class _Misplaced(NamedTuple):
+    """An argument in the wrong place, and whether that is certain."""
 
-    It is where the two are different things of the interface (an endpoint for a tokenizer), or one of them is and they have
-    changed places. Two of a kind that have changed places (``similarity(b, a)``) may be meant so.
+    says: str
+    certain: bool
+
+
+def _misplaced(bound: Mapping[str, object], signature: inspect.Signature, positional: int) -> Iterator[_Misplaced]:
+    """Plain names passed for one parameter that are the name of another one, which gets something else.
+
+    That is certainly wrong where the two are different things of the interface (an endpoint for a tokenizer), or one of them
+    is and they have changed places. Two others that have changed places (``similarity(b, a)``) may be meant so.
     """
     names = {name: value.id for name, value in bound.items() if isinstance(value, ast.Name)}
     for parameter in list(signature.parameters)[:positional]:
@@ -212,7 +221,9 @@ def _misplaced(
         if swapped or (len(roles) == 2 and "" not in roles):
             other = bound.get(meant)
             instead = ast.unparse(other) if isinstance(other, ast.AST) else "its default"
-            yield f"{parameter} gets {passed}, while {meant} gets {instead}", len(roles) == 2 or "" not in roles
+            yield _Misplaced(
+                f"{parameter} gets {passed}, while {meant} gets {instead}", len(roles) == 2 or "" not in roles
+            )
 
 
 def _meant(passed: str, parameter: str, signature: inspect.Signature) -> str:

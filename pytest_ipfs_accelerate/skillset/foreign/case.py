@@ -16,7 +16,9 @@ from ...builtin import TASKS
 from ...handlers import Handler
 from ...hardware.torch_device import Cpu
 from ...matrix import base_task
-from ...runner import Enter, _bench, describe, open_task, versions
+from ...models.hub import CheckpointUnavailable
+from ...opening import open_task, shared_bench
+from ...runner import Enter, describe, versions
 from ...specs import Job, SkillSource
 from ...tasks.base import Task
 from ...verdict import Outcome, Stage, Verdict
@@ -51,7 +53,7 @@ def run_foreign(job: Job, enter: Enter) -> Verdict:
     try:
         with tempfile.TemporaryDirectory(prefix="ipfs-skill-") as directory:
             run.run(Path(directory))
-    except Unavailable as why:
+    except (Unavailable, CheckpointUnavailable) as why:
         return run.verdict(Judgement(outcome=Outcome.UNAVAILABLE, reason=str(why)))
     except Fault as fault:
         return run.verdict(Judgement(outcome=Outcome.FAILED, reason=f"the reference: {fault}", exception="Fault"))
@@ -121,7 +123,7 @@ class ForeignRun:
             task = self._save(directory / "checkpoint")
             cls, words = self._load(package)
         with self.staged(Stage.REFERENCE):
-            _bench.reference(self.job.case, task, forms_of(task))
+            shared_bench().reference(self.job.case, task, forms_of(task))
             reference = Handler(self.job.case._replace(hardware="cpu"), task, Cpu().lower(task.checkpoint, None))
         if cls is None:
             return
@@ -141,14 +143,14 @@ class ForeignRun:
             self.keep(*run_self_test(opened, self.source, str(directory / "checkpoint"), label_of(self.job)))
 
     def _save(self, directory: Path) -> Task:
-        checkpoint = _bench.checkpoint(self.job.recipe)
+        checkpoint = shared_bench().checkpoint(self.job.recipe)
         task = open_task(self.job, checkpoint)
         self.evidence["checkpoint"] = {
             "class": self.job.recipe.model_class,
             "parameters": checkpoint.parameters,
             "weights sha256": checkpoint.digest,
-            "source": "tiny, saved on disk",
-            "files": save_checkpoint(task, directory),
+            **checkpoint.origin,
+            "saved": save_checkpoint(task, directory),
         }
         return task
 

@@ -98,7 +98,7 @@ def discover(
 
 def _no_model(name: str, names: Mapping[str, str]) -> str:
     model = name.removeprefix(PREFIX)
-    return f"no model type {model!r} in the registry{nearest(model, names.values())}"
+    return f"no model type {model!r} in the registry{_close(model, names.values())}"
 
 
 def _place(skill: Skill) -> str:

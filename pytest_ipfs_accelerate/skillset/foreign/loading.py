@@ -178,7 +178,12 @@ def _forget(source: SkillSource, kept: dict[str, ModuleType]) -> None:
     be loaded twice."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if name not in kept and isinstance(file, str) and file.endswith(".py") and is_users(file, source):
+        ours = isinstance(file, str) and file.endswith(".py") and is_users(file, source)
+        if not ours or kept.get(name) is module:
+            continue
+        if name in kept:
+            sys.modules[name] = kept[name]
+        else:
             del sys.modules[name]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from ...matrix import base_task
+from ...matrix import Case, base_task
+from ...registry import Registry
 from ...specs import SkillSource, TaskSpec
 from ..names import factory_name, snake, task_words
-from .discover import Skill
+from .discover import Discovery, Skill
 
 
 def words_of(model: str, task: str, tasks: Sequence[str], declared: Mapping[str, TaskSpec]) -> tuple[str, ...]:
@@ -50,14 +52,47 @@ def _is_chosen(task: str, chosen: Collection[str]) -> bool:
     return task in chosen or base_task(task) in chosen
 
 
-def source_of(skill: Skill, model: str, tasks: Sequence[str], declared: Mapping[str, TaskSpec]) -> SkillSource:
-    """Where a skill stands, with those of its factories for which its model type has no task."""
-    unplaced = (factory_name(*each) for each in skill.factories if not task_of(each[1], model, tasks, declared))
-    return replace(skill.source, unplaced=tuple(unplaced))
+class Skillset:
+    """The skill classes of a user that are checked in place of our own, by model type, and the cases that they have."""
 
+    def __init__(self, found: Discovery, registry: Registry, declared: Mapping[str, TaskSpec]) -> None:
+        self.skills = found.skills
+        self.warnings = found.warnings
+        self._registry = registry
+        self._declared = declared
 
-def tasks_of_unknown(skill: Skill, declared: Mapping[str, TaskSpec]) -> Iterable[str]:
-    """For a class that no model type has the name of: the task that its case is filed under, the first that it offers."""
-    tasks = list(declared)
-    offered = [task for _, word in skill.factories if (task := task_of(word, "", tasks, declared))]
-    return [*offered, *tasks][:1]
+    def fault(self, model: str) -> str:
+        """Why no case of a class can run; empty where it can."""
+        skill = self.skills.get(model)
+        return f"{self.place(model)}: {skill.fault}" if skill and skill.fault else ""
+
+    def place(self, model: str) -> str:
+        """``hf_bert (skills/hf_bert.py:12)``, the file as seen from here where it lies below."""
+        source = self.skills[model].source
+        file = Path(source.file)
+        shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        return f"{source.name} ({shown}{f':{source.line}' if source.line else ''})"
+
+    def cases(self, model: str, chosen: Collection[str], hardware: Sequence[str]) -> list[Case]:
+        """The cases of a class, in the order of the registry; of one that no model type has the name of one a hardware, filed
+        under the first task that it offers."""
+        skill = self.skills.get(model)
+        if skill is None:
+            return []
+        if skill.fault:
+            every = list(self._declared)
+            offered = (task_of(word, "", every, self._declared) for _, word in skill.factories)
+            return [Case(model, next(filter(None, offered), every[0]), name) for name in hardware]
+        tasks = self._registry.tasks(model)
+        on = {name: tasks_on(name, skill, model, tasks, chosen, self._declared) for name in hardware}
+        return [Case(model, task, name) for task in tasks for name in hardware if task in on[name]]
+
+    def source(self, model: str) -> SkillSource:
+        """Where a class stands, with those of its factories for which its model type has no task."""
+        skill, tasks = self.skills[model], self._registry.tasks(model)
+        unplaced = [name for name in skill.factories if not task_of(name[1], model, tasks, self._declared)]
+        return replace(skill.source, unplaced=tuple(factory_name(*name) for name in unplaced))
+
+    def words(self, case: Case) -> tuple[str, ...]:
+        """The words that a factory may have for the task of a case."""
+        return words_of(case.model, case.task, self._registry.tasks(case.model), self._declared)

@@ -120,12 +120,8 @@ def attributes(chain: Iterable[ast.ClassDef]) -> dict[str, list[ast.expr | None]
     an attribute is given its own value (``self.init = self.init``) defines nothing, and is left out."""
     found: dict[str, list[ast.expr | None]] = {}
     for node in chain:
-        for statement in statements(node.body):
-            for target, value in _assignments(statement):
-                if isinstance(target, ast.Name):
-                    found.setdefault(target.id, []).append(value)
-            if isinstance(statement, ast.ClassDef):
-                found.setdefault(statement.name, []).append(None)
+        for name, value in _of_body(node):
+            found.setdefault(name, []).append(value)
         for part in ast.walk(node):
             for target, value in _assignments(part):
                 if (name := own_attribute(target)) and own_attribute(value) != name:
@@ -133,12 +129,26 @@ def attributes(chain: Iterable[ast.ClassDef]) -> dict[str, list[ast.expr | None]
     return found
 
 
+def _of_body(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None]]:
+    """What the body of a class assigns, and the classes that it defines."""
+    for statement in statements(node.body):
+        if isinstance(statement, ast.ClassDef):
+            yield statement.name, None
+        for target, value in _assignments(statement):
+            if isinstance(target, ast.Name):
+                yield target.id, value
+
+
 def aliases(chain: Iterable[ast.ClassDef]) -> dict[str, str]:
-    """Attributes that are another name for a method: ``self.init_qualcomm = self.init_openvino``."""
+    """Attributes that are another name for a method: ``self.init_qualcomm = self.init_openvino``, and in the body
+    ``init_qualcomm = init_openvino``."""
+    chain = list(chain)
+    of_body = {value for node in chain for _, value in _of_body(node)}
     found = {}
     for name, values in attributes(chain).items():
         value = values[0] if len(values) == 1 else None
-        if original := value.id if isinstance(value, ast.Name) else own_attribute(value):
+        original = value.id if isinstance(value, ast.Name) and value in of_body else own_attribute(value)
+        if original:
             found[name] = original
     return found
 

@@ -15,8 +15,7 @@ from ...specs import SkillSource
 from ...words import nearest
 from ..findings import Check, Finding
 from .calls import check_calls
-from .selftest import check_self_test
-from .swallowing import swallowing
+from .catching import catching
 from .syntax import (
     Definition,
     attributes,
@@ -27,6 +26,7 @@ from .syntax import (
     own_attribute,
     parse,
 )
+from .unfailing import check_unfailing
 
 
 def check_wiring(source: SkillSource) -> list[Finding]:
@@ -44,8 +44,8 @@ def check_wiring(source: SkillSource) -> list[Finding]:
         *_undefined(tree, used, file),
         *_own(tree, chain, file),
         *check_calls(tree, chain, used, file),
-        *check_self_test(tree, chain, file),
-        *swallowing(used, file),
+        *check_unfailing(tree, chain, file),
+        *catching(used, file),
     ]
     return sorted(found, key=lambda finding: finding.line)
 
@@ -65,16 +65,29 @@ def _used(tree: ast.Module, chain: Sequence[ast.ClassDef]) -> list[Definition]:
 
 
 def _undefined(tree: ast.Module, used: Sequence[Definition], file: str) -> Iterator[Finding]:
-    """Names that nothing defines, as pyflakes finds them, where the code of the class comes to use them."""
+    """Names that nothing defines, as pyflakes finds them, where the code of the class comes to use them; notes in a module that
+    may define them out of sight."""
     lines = {line for node in used for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     lines |= {line for node in tree.body if not isinstance(node, Definition | ast.If) for line in _lines(node)}
-    evaluated = _evaluated(tree)
+    evaluated, open_ended = _evaluated(tree), _makes_names(tree)
     for message in sorted(Checker(tree, filename=file).messages, key=lambda message: message.lineno):
         if isinstance(message, UndefinedName | UndefinedLocal) and message.lineno in lines:
             name = str(message.message_args[0])
             if (name, message.lineno, message.col) in evaluated:
                 how = "before it is given a value" if isinstance(message, UndefinedLocal) else "and nothing defines it"
-                yield Finding(check=Check.WIRING, says=f"{name} is used {how}", file=file, line=message.lineno)
+                says = f"{name} is used {how}"
+                yield Finding(check=Check.WIRING, says=says, file=file, line=message.lineno, note=open_ended)
+
+
+def _makes_names(tree: ast.Module) -> bool:
+    """Whether the module makes global names that its code does not show, by ``globals()`` or ``exec``."""
+    for part in ast.walk(tree):
+        called = part.value if isinstance(part, ast.Attribute | ast.Subscript) else None
+        if isinstance(called, ast.Call) and getattr(called.func, "id", "") == "globals":
+            return True
+        if isinstance(part, ast.Call) and getattr(part.func, "id", "") == "exec":
+            return True
+    return False
 
 
 def _lines(node: ast.stmt) -> range:

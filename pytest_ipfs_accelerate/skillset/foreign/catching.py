@@ -22,7 +22,7 @@ def swallows(handler: ast.ExceptHandler) -> bool:
     return not any(isinstance(part, ast.Raise) for part in statements(handler.body))
 
 
-def swallowing(used: Sequence[Definition], file: str) -> Iterator[Finding]:
+def catching(used: Sequence[Definition], file: str) -> Iterator[Finding]:
     """A note for each function that does so, with the lines."""
     for node in used:
         for function in ast.walk(node):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..findings import Check, Finding
-from .swallowing import swallows
+from .catching import swallows
 from .syntax import Function, definitions, expressions, methods, own_attribute, statements
 
 _VERDICT = re.compile(r"assert|check|verify|validate|compare|expect|fail|exit|test", re.IGNORECASE)
@@ -16,7 +16,7 @@ _VERDICT = re.compile(r"assert|check|verify|validate|compare|expect|fail|exit|te
 _CATCHES = {"Exception", "BaseException", "AssertionError"}
 
 
-def check_self_test(tree: ast.Module, chain: Sequence[ast.ClassDef], file: str) -> Iterator[Finding]:
+def check_unfailing(tree: ast.Module, chain: Sequence[ast.ClassDef], file: str) -> Iterator[Finding]:
     """A finding for a ``__test__`` that ends in one way whatever the handler answers: no ``assert``, no ``raise`` and no
     verdict that it returns can be reached, or its own ``except`` swallows them. A note where it fails only if the handler
     raises."""
