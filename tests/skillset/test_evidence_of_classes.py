@@ -416,6 +416,17 @@ def test_a_model_that_runs_in_torch_beside_a_runtime_is_found() -> None:
     model = task_on(recipe("bert", "fill-mask"), "fill-mask").checkpoint.model
     assert check_place("openvino", _ran(model, devices=["CPU"]), "hf.py", 1)
     assert not check_place("openvino", _ran(nn.Linear(1, 1), devices=["CPU"]), "hf.py", 1)
+    # One whose parameters are NaN drives the runtime and computes nothing.
+    drives = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in drives.parameters():
+            parameter.fill_(torch.nan)
+    assert not check_place("openvino", _ran(drives, devices=["CPU"]), "hf.py", 1)
+    assert other_weights(drives, model.state_dict()) == []
+    with torch.no_grad():
+        next(drives.parameters()).fill_(1)
+    assert check_place("openvino", _ran(drives, devices=["CPU"]), "hf.py", 1)
+    assert other_weights(drives, model.state_dict())
 
 
 def test_files_are_watched(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ RIGHT = {
 }
 """Exemplar → case."""
 
+TWO_TASKS = "right_of_two_tasks"
+
 FAILED, FAKE = Outcome.FAILED, Outcome.FAKE
 
 WRONG: dict[str, tuple[tuple[str, str, str], Check, str, Outcome]] = {
@@ -146,5 +148,19 @@ def test_a_note_fails_nothing(name: str) -> None:
     assert (verdict.outcome, verdict.reason) == (Outcome.PASSED, "")
 
 
+@pytest.mark.parametrize(
+    ("task", "handler"),
+    [
+        ("fill-mask", "the tuple"),
+        ("feature-extraction", "create_cpu_text_embedding_endpoint_handler"),
+    ],
+)
+def test_each_of_two_tasks_has_its_own_handler(task: str, handler: str) -> None:
+    verdict = run(TWO_TASKS, ("bert", task, "cpu"))
+    assert findings(verdict) == []
+    assert verdict.outcome is Outcome.PASSED
+    assert verdict.evidence["handler of"] == handler
+
+
 def test_every_exemplar_is_run() -> None:
-    assert {path.stem for path in EXEMPLARS.glob("*.py")} - {"__init__"} == {*RIGHT, *WRONG, *NOTED}
+    assert {path.stem for path in EXEMPLARS.glob("*.py")} - {"__init__"} == {*RIGHT, *WRONG, *NOTED, TWO_TASKS}

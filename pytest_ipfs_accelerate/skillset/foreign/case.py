@@ -34,7 +34,7 @@ from .judging import Found, Judgement, judge
 from .loading import load
 from .missing import check_missing
 from .naturals import Call, as_sixteen_bits, calls_of
-from .opening import Opened, label_of, open_skill
+from .opening import TUPLE, Opened, label_of, open_skill, place_of_handler
 from .ran import Ran
 from .saved import Unavailable, save_checkpoint
 from .self_run import run_self_test
@@ -131,16 +131,21 @@ class ForeignRun:
             opened = self._open(cls, directory / "checkpoint", words, package)
         if opened is None:
             return
-        call = self._call(opened, reference, directory, package)
+        best = self._call_handlers(opened, reference, directory, package)
         with self.staged(Stage.RUN):
             self._look_at_endpoint(opened, task)
-            if call is not None:
-                missing = str(directory / MISSING)
-                ended = check_missing(lambda: open_skill(cls, self.source, self.job, missing, words), call, self.source)
-                self.evidence["missing checkpoint"] = ended.ended
-                self.missing_claims += ended.claims
-                self.keep(*ended.findings)
-            self.keep(*run_self_test(opened, self.source, str(directory / "checkpoint"), label_of(self.job)))
+            if best is not None:
+                self._break(cls, opened, *best, directory, words)
+
+    def _break(self, cls: type, opened: Opened, name: str, call: Call, directory: Path, words: Sequence[str]) -> None:
+        """Whether the class fails where it must: without a checkpoint, and with a handler that is broken on purpose."""
+        missing = str(directory / MISSING)
+        ended = check_missing(lambda: open_skill(cls, self.source, self.job, missing, words), name, call, self.source)
+        self.evidence["missing checkpoint"] = ended.ended
+        self.missing_claims += ended.claims
+        self.keep(*ended.findings)
+        handler, saved = opened.handlers[name], str(directory / "checkpoint")
+        self.keep(*run_self_test(opened, handler, self.source, saved, label_of(self.job)))
 
     def _save(self, directory: Path) -> Task:
         checkpoint = shared_bench().checkpoint(self.job.recipe)
@@ -191,7 +196,7 @@ class ForeignRun:
         if opened is None:
             return None
         self.keep(*opened.findings)
-        if opened.handler is None:
+        if not opened.handlers:
             self.keep(self._finding(Check.INTERFACE, "opened on a valid checkpoint it gives no handler"))
             return None
         things = {"the instance": opened.skill, "the endpoint": opened.endpoint, "the processor": opened.processor}
@@ -201,40 +206,47 @@ class ForeignRun:
     def _finding(self, check: Check, says: str, file: str = "", line: int = 0) -> Finding:
         return Finding(check=check, says=says, file=file or self.source.file, line=line or self.source.line)
 
-    def _call(self, opened: Opened, reference: Handler, directory: Path, package: Path) -> Call | None:
-        """Call the handler in the first of the ways that leave nothing to find, else in the one that leaves the least."""
-        file, line = opened.place(self.source)
-        assert opened.handler is not None
+    def _call_handlers(
+        self, opened: Opened, reference: Handler, directory: Path, package: Path
+    ) -> tuple[str, Call] | None:
+        """Call the first handler in the first of the ways that leave nothing to find, else in the one that leaves the least;
+        which handler that is, and the call."""
         naturals = [as_sixteen_bits(natural) for natural in reference.task.samples()]
         expected = [Expected(reference, natural) for natural in naturals]
-        caller = Caller(opened.handler, package, file, line)
+        best: tuple[Trial, str, Call] | None = None
+        for name, handler in opened.handlers.items():
+            file, line = place_of_handler(handler, self.source)
+            caller = Caller(handler, package, file, line)
 
-        def ways(natural: Any, name: str) -> list[Call]:
-            (directory / name).mkdir(exist_ok=True)
-            return calls_of(opened.handler, natural, directory / name, file, line)
+            def ways(natural: Any, place: str, caller: Caller = caller) -> list[Call]:
+                (directory / place).mkdir(exist_ok=True)
+                return calls_of(caller.handler, natural, directory / place, caller.file, caller.line)
 
-        def more(index: int) -> Iterator[tuple[Call, Expected]]:
-            for natural in varied(naturals[0]):
-                yield ways(natural, "further")[index], Expected(reference, natural)
+            def more(index: int) -> Iterator[tuple[Call, Expected]]:
+                for natural in varied(naturals[0]):
+                    yield ways(natural, "further")[index], Expected(reference, natural)
 
-        best: tuple[Trial, Call] | None = None
-        try:
-            pairs = list(zip(ways(naturals[0], "first"), ways(naturals[1], "other"), strict=True))
-        except NotCallable as fault:
-            self.keep(fault.finding)
-            return None
-        for index, (first, other) in enumerate(pairs):
-            with self.staged(Stage.RUN):
-                trial = make_calls(caller, first, other)
-            with self.staged(Stage.PARITY):
-                compare_answers(caller, trial, expected, self.job.case.hardware, partial(more, index))
-            if best is None or trial.rank < best[0].rank:
-                best = trial, first
-            if trial.clean:
+            try:
+                pairs = list(zip(ways(naturals[0], "first"), ways(naturals[1], "other"), strict=True))
+            except NotCallable as fault:
+                self.keep(fault.finding)
+                continue
+            for index, (first, other) in enumerate(pairs):
+                with self.staged(Stage.RUN):
+                    trial = make_calls(caller, first, other)
+                with self.staged(Stage.PARITY):
+                    compare_answers(caller, trial, expected, self.job.case.hardware, partial(more, index))
+                if best is None or trial.rank < best[0].rank:
+                    best = trial, name, first
+                if trial.clean:
+                    break
+            if best is not None and best[0].clean:
                 break
-        assert best is not None
+        if best is None:
+            return None
         self._take(best[0])
-        return best[1]
+        self.evidence["handler of"] = best[1]
+        return best[1], best[2]
 
     def _take(self, trial: Trial) -> None:
         self.trial = trial
@@ -244,8 +256,10 @@ class ForeignRun:
         self.evidence |= {"called with": trial.how, "ran": trial.ran.evidence(), "agrees as": trial.agrees}
 
     def _look_at_endpoint(self, opened: Opened, task: Task) -> None:
-        file, line = opened.place(self.source)
-        things = {"the endpoint": opened.endpoint, "the processor": opened.processor, "the handler": opened.handler}
+        name = self.evidence.get("handler of", TUPLE)
+        handler = opened.handlers.get(name) or next(iter(opened.handlers.values()))
+        file, line = place_of_handler(handler, self.source)
+        things = {"the endpoint": opened.endpoint, "the processor": opened.processor, "the handler": handler}
         self.keep(*check_no_mock(things, file, line))
         ran = self.trial.ran if self.trial else Ran()
         weights = task.checkpoint.model.state_dict()

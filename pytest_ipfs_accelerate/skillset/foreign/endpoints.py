@@ -132,7 +132,8 @@ def other_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]
         for start in range(len(parts)):
             by_end.setdefault(".".join(parts[start:]), []).append(tensor)
     same, other = 0, []
-    for name, parameter in module.named_parameters():
+    used = [(name, parameter) for name, parameter in module.named_parameters() if not _unused(parameter)]
+    for name, parameter in used:
         candidates = _candidates(name, by_end, weights)
         if any(_equal(parameter, candidate) for candidate in candidates):
             same += 1
@@ -141,7 +142,7 @@ def other_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]
     total = same + len(other)
     if other:
         return [f"{len(other)} of {total} parameters are not those of the checkpoint, {other[0]} first"]
-    return [] if same else ["none of its parameters is in the checkpoint"]
+    return [] if same or not used else ["none of its parameters is in the checkpoint"]
 
 
 def _candidates(name: str, by_end: Mapping[str, list[Tensor]], weights: Mapping[str, Tensor]) -> Iterable[Tensor]:
@@ -176,8 +177,16 @@ def check_place(hardware: str, ran: Ran, file: str, line: int) -> list[Finding]:
 
 
 def _torch_models(ran: Ran) -> bool:
-    """Whether a model of transformers ran in torch, or a part of one."""
-    return any(isinstance(part, transformers.PreTrainedModel) for module in ran.modules for part in module.modules())
+    """Whether a model of transformers, or a part of one, computed in torch. One that only drives what a runtime computes has
+    had its parameters made NaN, so that none can have been used."""
+    models = (
+        part for module in ran.modules for part in module.modules() if isinstance(part, transformers.PreTrainedModel)
+    )
+    return any(not all(map(_unused, model.parameters())) for model in models)
+
+
+def _unused(parameter: Tensor) -> bool:
+    return parameter.is_floating_point() and bool(parameter.detach().isnan().all())
 
 
 def _misplaced(hardware: str, ran: Ran) -> str:

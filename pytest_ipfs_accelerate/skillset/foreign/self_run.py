@@ -29,10 +29,12 @@ def _says_nothing(*arguments: Any, **keywords: Any) -> Any:
 BROKEN: Mapping[str, Callable[..., Any]] = {"raises": _raises, "returns None": _says_nothing}
 
 
-def run_self_test(opened: Opened, source: SkillSource, checkpoint: str, label: str) -> list[Finding]:
+def run_self_test(
+    opened: Opened, handler: Callable[..., Any], source: SkillSource, checkpoint: str, label: str
+) -> list[Finding]:
     """Run ``__test__`` where there is one. It must let the class's own handler pass, and no broken one."""
     test = getattr(opened.skill, "__test__", None)
-    if not callable(test) or opened.handler is None:
+    if not callable(test):
         return []
     code = getattr(inspect.unwrap(test), "__code__", None)
     file, line = (code.co_filename, code.co_firstlineno) if code else (source.file, source.line)
@@ -41,7 +43,7 @@ def run_self_test(opened: Opened, source: SkillSource, checkpoint: str, label: s
         return Finding(check=Check.SELF_TEST, says=says, file=file, line=line)
 
     things = {"checkpoint": checkpoint, "label": label, "endpoint": opened.endpoint, "processor": opened.processor}
-    arguments = _arguments(test, things | {"handler": opened.handler})
+    arguments = _arguments(test, things | {"handler": handler})
     if arguments is None:
         taken = ", ".join(inspect.signature(test).parameters)
         return [finding(f"__test__ takes ({taken}), not (endpoint_model, endpoint_handler, endpoint_label, tokenizer)")]
