@@ -376,6 +376,23 @@ def test_what_ran_is_seen() -> None:
     ]
 
 
+def test_a_model_inside_a_module_of_the_users_is_looked_at() -> None:
+    model = task_on(recipe("bert", "fill-mask"), "fill-mask").checkpoint.model
+    wrapper = nn.ModuleDict({"inside": copy.deepcopy(model)})
+    ran = Ran()
+    ran.modules = [wrapper]
+    assert check_endpoint(wrapper, ran, model.state_dict(), "hf.py", 1) == []
+    with torch.no_grad():
+        next(wrapper.parameters()).add_(1)
+    assert check_endpoint(wrapper, ran, model.state_dict(), "hf.py", 1)
+
+
+def test_a_precision_that_was_asked_for() -> None:
+    assert not check_place("cpu", _ran(nn.Linear(1, 1)), "hf.py", 1, "fp32")
+    (finding,) = check_place("cpu", _ran(nn.Linear(1, 1)), "hf.py", 1, "bf16")
+    assert finding.says == "bf16 was asked for; it computed in fp32"
+
+
 def _ran(model: nn.Module | None = None, providers: list[str] | None = None, devices: list[str] | None = None) -> Ran:
     ran = Ran()
     ran.modules = [model] if model is not None else []

@@ -180,7 +180,7 @@ def _continuation_agrees(plain: str, expected: Expected) -> tuple[bool, str]:
             for count, prompted, candidate in _continuations(tokens, way.encoded.get("input_ids"), expected):
                 if plain and plain == candidate:
                     prompt = "the prompt and " if prompted else ""
-                    how = f", {way.how}" if index else ""
+                    how = f", {way.how}" if index or way is expected.own else ""
                     return True, f"{prompt}the first {count} tokens of the reference{how}"
                 if not nearest or common(candidate, plain) > common(nearest, plain):
                     nearest = candidate

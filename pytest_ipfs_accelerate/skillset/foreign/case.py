@@ -265,7 +265,7 @@ class ForeignRun:
         weights = task.checkpoint.model.state_dict()
         if self.trial is not None:
             self.keep(*check_endpoint(opened.endpoint, ran, weights, file, line))
-            self.keep(*check_place(self.job.case.hardware, ran, file, line))
+            self.keep(*check_place(self.job.case.hardware, ran, file, line, self.job.precision))
         new = {
             name for module in (*modules_in(opened.endpoint), *ran.modules) for name in new_parameters(module, weights)
         }

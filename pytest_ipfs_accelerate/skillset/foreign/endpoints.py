@@ -114,9 +114,11 @@ def check_endpoint(endpoint: Any, ran: Ran, weights: Mapping[str, Tensor], file:
     if not ran:
         found.append("nothing computed while it answered: no torch module, no OpenVINO, no ONNX Runtime")
     for module in {id(module): module for module in (*modules, *ran.modules)}.values():
-        if isinstance(module, transformers.PreTrainedModel):
-            found += [f"{type(module).__name__}: {difference}" for difference in other_weights(module, weights)]
-    return [Finding(check=Check.ENDPOINT, says=says, file=file, line=line) for says in found]
+        # In a module of the user's, or one that torch compiled, the model itself.
+        model = next((part for part in module.modules() if isinstance(part, transformers.PreTrainedModel)), None)
+        if model is not None:
+            found += [f"{type(model).__name__}: {difference}" for difference in other_weights(model, weights)]
+    return [Finding(check=Check.ENDPOINT, says=says, file=file, line=line) for says in dict.fromkeys(found)]
 
 
 def _named(value: Any) -> str:
@@ -169,11 +171,12 @@ def new_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str
     ]
 
 
-def check_place(hardware: str, ran: Ran, file: str, line: int) -> list[Finding]:
-    """Whether what ran, ran on the hardware that the class names."""
-    if not ran or (says := _misplaced(hardware, ran)) == "":
-        return []
-    return [Finding(check=Check.PLACE, says=says, file=file, line=line)]
+def check_place(hardware: str, ran: Ran, file: str, line: int, asked: str = "") -> list[Finding]:
+    """Whether what ran, ran on the hardware that the class names, and in the precision that was ``asked`` for, if any."""
+    says = [_misplaced(hardware, ran)] if ran else []
+    if ran and asked and asked not in ran.precisions:
+        says.append(f"{asked} was asked for; it computed in {', '.join(ran.precisions)}")
+    return [Finding(check=Check.PLACE, says=each, file=file, line=line) for each in says if each]
 
 
 def _torch_models(ran: Ran) -> bool:

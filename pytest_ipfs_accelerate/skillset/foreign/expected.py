@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,8 @@ from ...tasks.generation import TextGeneration
 from ...tasks.inputs import Text
 from ...tasks.text import FillMask, MultipleChoice
 from ...tasks.zero_shot import ZeroShot
+
+OWN = "as the class itself encodes it"
 
 LONGEST = 128
 """New tokens of the reference at most, for a text that goes on beyond what the checkpoint's generation config says: the class
@@ -46,8 +48,9 @@ class Scored:
 class Expected:
     """The answer of a reference handler to one natural input."""
 
-    def __init__(self, handler: Handler, natural: Any) -> None:
+    def __init__(self, handler: Handler, natural: Any, own: Way | None = None) -> None:
         self.handler = handler
+        self.own = own
         self.task = handler.task
         self.natural = natural
 
@@ -55,6 +58,8 @@ class Expected:
     def ways(self) -> list[Way]:
         """The task's own way first; then how a tokenizer encodes where nobody tells it otherwise, or labels without the
         pipeline's sentence around them."""
+        if self.own is not None:
+            return [self.own]
         found: list[Way] = []
         for how, task, encoded in _encodings(self.task, self.natural):
             if any(_same(encoded, way.encoded) for way in found):
@@ -63,6 +68,25 @@ class Expected:
             row = {name: _first(tensor) for name, tensor in result.outputs.items()}
             found.append(Way(how, encoded, row, result.decoded[0], task.generates))
         return found
+
+    def encoded_as(self, given: Mapping[str, Tensor]) -> Expected | None:
+        """The answer to this input as a class itself encodes it: with words of its own around the text, or padded. ``None``
+        where what it gave to its model is not this input, or is one of our own encodings."""
+        first = self.ways[0]
+        if first.how == OWN or not _holds(self.task, first.encoded, given):
+            return None
+        encoded = _as_given(first.encoded, given)
+        try:
+            outputs = self.handler.compute(encoded)
+        except (RuntimeError, ValueError, IndexError):
+            return None  # parts that do not fit each other: not a whole input
+        row = self.task.rows(outputs, encoded)[0]
+        decoded = self.task.decode(row, self.task.rows(encoded, encoded)[0], self.natural)
+        # Pooled without the padding, but as a whole with it.
+        whole = {
+            f"{name}, padding and all": _first(t) for name, t in outputs.items() if _first(t).shape != row[name].shape
+        }
+        return Expected(self.handler, self.natural, Way(OWN, encoded, {**row, **whole}, decoded, self.task.generates))
 
     @property
     def decoded(self) -> Any:
@@ -74,7 +98,7 @@ class Expected:
         """Everything that may be made of the outputs, by what it is: each as it is, pooled, normalised, as probabilities."""
         found: list[tuple[str, Tensor]] = []
         for way in self.ways:
-            suffix = f", {way.how}" if way is not self.ways[0] else ""
+            suffix = f", {way.how}" if way is not self.ways[0] or way is self.own else ""
             for name, tensor in way.row.items():
                 found += [(f"{what}{suffix}", made) for what, made in _forms(name, tensor)]
             found += [(f"{what}{suffix}", made) for what, made in _similarities(way.row)]
@@ -101,6 +125,40 @@ class Expected:
         ids = tokens.tolist()
         at = next((at for at in range(len(ids)) if ids[at : at + len(begins)] == begins), None)
         return way.row["tokens"] if at is None else tokens[at:]
+
+
+def _holds(task: Task, ours: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors that a class made of an input hold all of it: the same pictures and sounds, and a text that has ours
+    in it."""
+    for name, tensor in ours.items():
+        if tensor.is_floating_point():
+            if name not in given or given[name].shape != tensor.shape or not torch.allclose(given[name], tensor):
+                return False
+        elif name == "input_ids":
+            if name not in given:
+                return False
+            texts = [
+                tokenizer_of(task.processor).decode(ids[0], skip_special_tokens=True) for ids in (tensor, given[name])
+            ]
+            own, theirs = (" ".join(text.split()) for text in texts)
+            if not own or own not in theirs:
+                return False
+    return True
+
+
+def _as_given(ours: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors with those in their place that a class gave to its model. What goes with the tokens one by one, such as a
+    mask, must go with the class's."""
+    own, theirs = ours.get("input_ids"), given.get("input_ids")
+    encoded = {}
+    for name, tensor in ours.items():
+        if own is None or theirs is None or tensor.shape != own.shape:
+            encoded[name] = given.get(name, tensor)
+        elif name in given and given[name].shape == theirs.shape:
+            encoded[name] = given[name]
+        elif name == "attention_mask":
+            encoded[name] = torch.ones_like(theirs)
+    return encoded
 
 
 def _first(tensor: Tensor) -> Tensor:

@@ -5,14 +5,16 @@ It is seen where the libraries themselves are called, so that no wrapper hides i
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 
 import torch
-from torch import nn
+import transformers
+from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 _DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -20,12 +22,24 @@ _HINTS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}
 
 
 class Ran:
-    """What ran, in objects: ``modules`` are the outermost ones with parameters."""
+    """What ran, in objects: ``modules`` are the outermost ones with parameters. ``given`` are the tensors that models of
+    transformers were first called with, by name."""
 
     def __init__(self) -> None:
         self.modules: list[nn.Module] = []
         self.compiled: list[Any] = []
         self.sessions: list[Any] = []
+        self.given: dict[str, Tensor] = {}
+
+    def add(self, other: Ran) -> None:
+        """What ran at another time, too."""
+        for kept, more in (
+            (self.modules, other.modules),
+            (self.compiled, other.compiled),
+            (self.sessions, other.sessions),
+        ):
+            for one in more:
+                _keep(kept, one)
 
     def __bool__(self) -> bool:
         return bool(self.modules or self.compiled or self.sessions)
@@ -104,19 +118,32 @@ def _torch(ran: Ran) -> Iterator[None]:
             _keep(ran.modules, module)
         depth += 1
 
-    def leaves(module: nn.Module, inputs: Any, outputs: Any) -> None:
+    def leaves(module: nn.Module, inputs: Any, keywords: Mapping[str, Any], outputs: Any) -> None:
         nonlocal depth
         depth -= 1
+        if depth == 0 and isinstance(module, transformers.PreTrainedModel):
+            _note_given(ran.given, module, inputs, keywords)
 
     handles = [
         hooks.register_module_forward_pre_hook(enters),
-        hooks.register_module_forward_hook(leaves, always_call=True),
+        hooks.register_module_forward_hook(leaves, with_kwargs=True, always_call=True),
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _note_given(
+    given: dict[str, Tensor], module: nn.Module, inputs: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> None:
+    """Note what a forward was called with, by the names of its parameters; of each the first, which is the whole input, where
+    what follows are steps of a generation."""
+    names = list(inspect.signature(module.forward).parameters)
+    for name, value in {**dict(zip(names, inputs, strict=False)), **keywords}.items():
+        if isinstance(value, Tensor) and name not in given:
+            given[name] = value.detach().cpu().clone()
 
 
 def _keep(kept: list[Any], one: Any) -> None:
