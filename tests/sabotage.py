@@ -3,6 +3,7 @@ reference never sees it."""
 
 from __future__ import annotations
 
+import copy
 import weakref
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils._pytree import tree_map_only
 from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime, OnnxRuntimeEndpoint
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu
+from pytest_ipfs_accelerate.models.initialize import initialize
 from pytest_ipfs_accelerate.verdict import Implementation
 
 
@@ -177,6 +179,15 @@ class WrongTwin(OnnxRuntime):
 
 class OnCpu(Cpu):
     """A stand-in for a GPU, which no machine of these tests has."""
+
+
+class Substituted(Cpu):
+    """Lowers other weights of the same class in the place of those that it was given."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        model = copy.deepcopy(checkpoint.model)
+        initialize(model, checkpoint.recipe.seed + 1)
+        return super().lower(replace(checkpoint, model=model), program)
 
 
 class Greedy(OnCpu):

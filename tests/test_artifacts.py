@@ -13,9 +13,9 @@ from cases import job, recipe, task_on
 
 from conftest import Run
 from pytest_ipfs_accelerate import runner
-from pytest_ipfs_accelerate.bench import Bench
 from pytest_ipfs_accelerate.hardware import artifacts
 from pytest_ipfs_accelerate.hardware.artifacts import source_key
+from pytest_ipfs_accelerate.opening import shared_bench
 from pytest_ipfs_accelerate.specs import Job
 from pytest_ipfs_accelerate.store import Store
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
@@ -29,12 +29,12 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def again(store: Store, monkeypatch: pytest.MonkeyPatch) -> RunCase:
+def again(store: Store) -> RunCase:
     """Runs a case as a new process would, with nothing left in memory."""
     kept = replace(job("bert", "fill-mask", "onnxruntime"), cache_dir=str(store.root), cache_size=store.limit)
 
     def run() -> Verdict:
-        monkeypatch.setattr(runner, "_bench", Bench())
+        shared_bench.cache_clear()
         return runner.run_case(kept, lambda stage: None)
 
     return run

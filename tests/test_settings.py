@@ -44,6 +44,8 @@ VALUES = {
     "isolate": ("none", "process", "none"),
     "timeout": ("1", "2", "3"),
     "json": ("a.json", "b.json", "c.json"),
+    "weights": ("cache", "hub", "cache"),
+    "checkpoint": ("bert=a/b", "bert=a/c", "bert=a/d"),
     "precision": ("bf16", "fp16", "fp32"),
     "device": ("cuda=1", "cuda=2", "cuda=3"),
     "qualcomm-soc": ("36", "43", "69"),

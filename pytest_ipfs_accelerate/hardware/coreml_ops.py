@@ -131,6 +131,11 @@ def reciprocal(x: Tensor) -> Tensor:
     return torch.div(torch.ones_like(x, dtype=dtype), x.to(dtype))
 
 
+@rule(aten.new_zeros.default, "one that fails where it has no axis")
+def new_zeros(x: Tensor, size: list[int], dtype: torch.dtype | None = None, **_: Any) -> Any:
+    return NotImplemented if size else torch.zeros(1, dtype=dtype or x.dtype).squeeze(0)
+
+
 @rule(aten.stack.default, "one that refuses tensors of several types")
 def stack(tensors: list[Tensor], dim: int = 0) -> Any:
     kinds = {tensor.dtype for tensor in tensors}

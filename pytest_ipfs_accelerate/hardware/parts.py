@@ -27,7 +27,9 @@ IN_PARTS = "exported in parts; torch looks tokens up and places the image featur
 def merges_features(model: PreTrainedModel) -> bool:
     """Whether a model puts the features of a picture or sound among the embeddings of its text, at a token of their own. How
     many there are depends on the input, so that such a forward is exported in parts; a contrastive model, with two towers
-    side by side, is one graph."""
+    side by side, is one graph, and so is one of no known part (pi0 gathers as many features as it has tokens)."""
+    if not _find_multimodal_submodules(model):
+        return False
     tokens = ("image_token_id", "audio_token_id", "video_token_id")
     merging = (part for part in model.modules() if isinstance(part, PreTrainedModel) and is_multimodal(part))
     return any(getattr(part.config, token, None) is not None for part in merging for token in tokens)

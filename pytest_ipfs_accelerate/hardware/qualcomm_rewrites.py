@@ -6,7 +6,13 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from .qualcomm_operators import compare_booleans_as_numbers, merge_axes, multiply_out_einsums
+from .qualcomm_operators import (
+    compare_booleans_as_numbers,
+    divide_whole_numbers,
+    merge_axes,
+    multiply_out_einsums,
+    write_out_broadcasts,
+)
 
 LOWEST = -6e4
 """fp16 ends at -65504: the -3.4e38 that masks an attention score becomes -inf, and -inf times 0 is NaN."""
@@ -26,6 +32,8 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
         "GatherND of a Boolean mask as Gather": flatten_boolean_gathers(model.graph),
         "Equal of Booleans as Equal of numbers": compare_booleans_as_numbers(model.graph),
         "Einsum as MatMul": multiply_out_einsums(model.graph),
+        "divisions of whole numbers": divide_whole_numbers(model.graph),
+        "broadcasts before LayerNormalization": write_out_broadcasts(model.graph),
         "merged axes of Transpose": merge_axes(model.graph),
         "Reciprocal as Div": divide(model.graph) if quantised else 0,
     }

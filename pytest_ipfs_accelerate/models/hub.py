@@ -6,8 +6,11 @@ Only what is loaded is downloaded: configs, processors, and weights as safetenso
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 from huggingface_hub import errors
@@ -17,6 +20,13 @@ from ..specs import CheckpointSource
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.bpe", WEIGHTS, "model-*.safetensors")
+TIMEOUT = 10.0
+"""Seconds that the Hub has for an answer. huggingface_hub waits for some of them for ever where it is not told."""
+
+_HTTP_ERROR: Any = errors.HfHubHTTPError.__bases__[0]  # of httpx, or of what has taken its place
+NETWORK: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, errors.LocalEntryNotFoundError, _HTTP_ERROR)
+"""What is raised where the Hub cannot be reached."""
+
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -61,7 +71,9 @@ def fingerprint(source: CheckpointSource) -> str:
 
 
 def lacking(directory: Path) -> str:
-    """What a directory lacks of the weights; empty where they are all there."""
+    """What a directory lacks of a config and weights; empty where they are all there."""
+    if not (directory / "config.json").exists():
+        return "has no config.json" if directory.is_dir() else "is no directory"
     if (directory / WEIGHTS).exists():
         return ""
     if (directory / INDEX).exists():
@@ -95,8 +107,10 @@ def _downloaded(source: CheckpointSource) -> Path:
     Raises:
         CheckpointUnavailable: the Hub does not give it, or cannot be reached, and it is not in the cache.
     """
+    if _unreachable:
+        return _cached_instead(source)
     try:
-        return Path(_snapshot(source))
+        return _fetched(source)
     except errors.GatedRepoError:
         reason = (
             f"{source.place} is gated: accept its terms at https://huggingface.co/{source.place}, and `hf auth login`"
@@ -105,8 +119,11 @@ def _downloaded(source: CheckpointSource) -> Path:
         reason = f"the Hub has no model {source.place}, or it is private and this user may not read it"
     except errors.RevisionNotFoundError:
         reason = f"{source.place} on the Hub has no revision {source.revision!r}"
-    except (OSError, errors.HfHubHTTPError) as error:
-        return _cached_instead(source, error)
+    except NETWORK as error:
+        said = str(error).strip().partition("\n")[0]
+        offline = isinstance(error, errors.OfflineModeIsEnabled)
+        _unreachable.append("HF_HUB_OFFLINE is set" if offline else f"{type(error).__name__}: {said}")
+        return _cached_instead(source)
     raise CheckpointUnavailable(reason)
 
 
@@ -114,22 +131,29 @@ _unreachable: list[str] = []
 """Why the Hub could not be reached, once that is known: the next case need not wait for it again."""
 
 
-def _snapshot(source: CheckpointSource) -> str:
-    return huggingface_hub.snapshot_download(
-        source.place,
-        revision=source.revision or None,
-        local_files_only=bool(_unreachable),
-        allow_patterns=list(WANTED),
-        ignore_patterns=["*/*"],
-    )
+def _fetched(source: CheckpointSource) -> Path:
+    """The snapshot as the Hub has it. Not by ``snapshot_download``, whose first question has no time limit.
+
+    Raises:
+        CheckpointUnavailable: the Hub has no weights that could be loaded.
+    """
+    revision = source.revision or None
+    info = huggingface_hub.HfApi().model_info(source.place, revision=revision, timeout=TIMEOUT)
+    names = wanted(sibling.rfilename for sibling in info.siblings or ())
+    if not any(name.endswith(".safetensors") for name in names) or "config.json" not in names:
+        lack = "no config.json" if "config.json" not in names else f"no weights as safetensors ({WEIGHTS})"
+        raise CheckpointUnavailable(f"{source.place} on the Hub has {lack}, and pickle is never loaded")
+    for name in names:
+        path = huggingface_hub.hf_hub_download(source.place, name, revision=revision, etag_timeout=TIMEOUT)
+    return Path(path).parent
 
 
-def _cached_instead(source: CheckpointSource, error: BaseException) -> Path:
-    if not _unreachable:
-        cause = error.__cause__ or error
-        offline = isinstance(cause, errors.OfflineModeIsEnabled)
-        said = str(cause).strip().partition("\n")[0]
-        _unreachable.append("HF_HUB_OFFLINE is set" if offline else f"{type(cause).__name__}: {said}")
+def wanted(names: Iterable[str]) -> list[str]:
+    """Of the files of a repository, those that are loaded; none of a folder, where those of other runtimes lie."""
+    return [name for name in names if "/" not in name and any(fnmatch(name, pattern) for pattern in WANTED)]
+
+
+def _cached_instead(source: CheckpointSource) -> Path:
     try:
         return _cached(source)
     except CheckpointUnavailable:

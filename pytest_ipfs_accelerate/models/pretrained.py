@@ -23,6 +23,9 @@ from .model_types import other_type
 MOST = 0.9
 """With more than this share of its parameters newly initialised, a model is not the one whose weights lie there."""
 
+ROLES = ("is_decoder", "is_encoder_decoder", "use_cache")
+"""What of a row's config holds for any checkpoint: what the model is used as. The rest are sizes of the tiny one."""
+
 GREEDY = ("do_sample", "num_beams", "num_return_sequences", "max_new_tokens", "min_new_tokens")
 """What of a row's generation holds for any checkpoint: it is greedy, and so long. Its token ids are the tiny one's."""
 
@@ -61,10 +64,14 @@ def load_checkpoint(recipe: Recipe) -> Checkpoint:
 
 def _load_model(recipe: Recipe, directory: Path) -> tuple[Any, dict[str, Any]]:
     """The model, and what became of the names in the checkpoint and in the class."""
+    kind = model_class(recipe)
+    config = kind.config_class.from_pretrained(directory, local_files_only=True)
+    roles = dict(_take_roles(config, recipe.config[recipe.part] if recipe.part else recipe.config))
     torch.manual_seed(recipe.seed)
     try:
-        model, info = model_class(recipe).from_pretrained(
+        model, info = kind.from_pretrained(
             directory,
+            config=config,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
@@ -91,7 +98,19 @@ def _load_model(recipe: Recipe, directory: Path) -> tuple[Any, dict[str, Any]]:
         )
     initialize(model.eval(), recipe.seed, only=missing)
     names = sorted(missing & set(model.state_dict()) - _tied(model, missing))
-    return model, {"newly initialised": names, "unused": sorted(info["unexpected_keys"])}
+    origin = {"newly initialised": names, "unused": sorted(info["unexpected_keys"])}
+    return model, origin | ({"set in the config": roles} if roles else {})
+
+
+def _take_roles(config: Any, row: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, bool]]:
+    """Set in ``config`` what the config of the row says of the role of the model, as a user does who loads it for this task;
+    what was changed, by its path."""
+    for name, value in row.items():
+        if isinstance(value, Mapping) and isinstance(getattr(config, name, None), transformers.PreTrainedConfig):
+            yield from _take_roles(getattr(config, name), value, f"{path}{name}.")
+        elif name in ROLES and getattr(config, name, None) != value:
+            setattr(config, name, value)
+            yield f"{path}{name}", value
 
 
 def _tied(model: Any, missing: set[str]) -> set[str]:
@@ -105,17 +124,20 @@ def _load_processor(recipe: Recipe, directory: Path) -> Any:
     """The processor of a checkpoint, of the kind that its row names, or else that its category has."""
     named = (recipe.processor or {}).get("class", "")
     auto = _auto_class(named, recipe)
+    processor, cause = None, None
     try:
         processor = auto.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        reason = _without_vocabulary(processor, directory)
     except Exception as error:  # whatever a file that is missing or broken makes of itself
-        reason = f"{auto.__name__} finds no processor in {directory}: {type(error).__name__}: {_first_line(error)}"
-        if named:
-            raise CheckpointRefused(reason) from error
-        raise CheckpointUnavailable(
-            f"the inputs of its row are made for the tiny checkpoint ({recipe.inputs.get('why', 'tensors only')}), and {reason}"
-        ) from error
-    _check_vocabulary(processor, directory)
-    return processor
+        reason, cause = f"{auto.__name__} finds no processor in {directory}: {_said(error)}", error
+    if not reason:
+        return processor
+    if named:
+        raise CheckpointRefused(reason) from cause
+    why = recipe.inputs.get("why", "tensors only")
+    raise CheckpointUnavailable(
+        f"the inputs of its row are made for the tiny checkpoint ({why}), and {reason}"
+    ) from cause
 
 
 _KINDS = {
@@ -138,18 +160,16 @@ def _auto_class(named: str, recipe: Recipe) -> Any:
     return next(found, _OF_CATEGORY.get(recipe.category, transformers.AutoProcessor))
 
 
-def _check_vocabulary(processor: Any, directory: Path) -> None:
-    """Where the files of a vocabulary are missing, transformers makes a tokenizer that knows its special tokens alone.
-
-    Raises:
-        CheckpointRefused: so it did.
-    """
+def _without_vocabulary(processor: Any, directory: Path) -> str:
+    """Where the files of a vocabulary are missing, transformers makes a tokenizer that knows its special tokens alone. Says so;
+    empty where it did not."""
     tokenizer = getattr(processor, "tokenizer", processor)
-    if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
-        return
+    if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase) or not tokenizer.vocab_files_names:
+        return ""
     files = {*tokenizer.vocab_files_names.values(), "tokenizer.json"}
-    if tokenizer.vocab_files_names and not any((directory / file).exists() for file in files):
-        raise CheckpointRefused(f"{directory} has no vocabulary of a tokenizer: none of {', '.join(sorted(files))}")
+    if any((directory / file).exists() for file in files):
+        return ""
+    return f"{directory} has no vocabulary of a tokenizer: none of {', '.join(sorted(files))}"
 
 
 def _set_up(recipe: Recipe, model: Any, processor: Any) -> None:
@@ -203,5 +223,5 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -11,6 +11,9 @@ from ..verdict import Implementation, Outcome, Verdict
 from ..words import plural
 from .tally import Tally
 
+HEADS = 6
+"""How many newly initialised heads are named."""
+
 RAN = tuple(outcome for outcome in Outcome if outcome is not Outcome.UNAVAILABLE)
 
 
@@ -62,6 +65,7 @@ def note_lines(tally: Tally) -> list[str]:
         for (name, kind, device), n in unreal.items()
     ]
     lines += fallback_lines(verdicts)
+    lines += head_lines(verdicts)
     reasons = Counter(v.reason for v in verdicts if v.outcome is Outcome.UNAVAILABLE)
     lines += [f"unavailable, {plural(count, 'case')}: {reason}" for reason, count in reasons.items()]
     missing = Counter(tally.not_run.values())
@@ -84,6 +88,19 @@ def fallback_lines(verdicts: Iterable[Verdict]) -> list[str]:
     ]
 
 
+def head_lines(verdicts: Iterable[Verdict]) -> list[str]:
+    """Which cases ran on weights that their real checkpoint lacks: what such a head answers is not what anybody trained."""
+    found = [v for v in verdicts if v.evidence.get("checkpoint", {}).get("newly initialised")]
+    if not found:
+        return []
+    heads = list(dict.fromkeys(f"{v.model}::{v.task}" for v in found))
+    more = f" and {len(heads) - HEADS} more" if len(heads) > HEADS else ""
+    return [
+        f"{plural(len(found), 'case')} ran on newly initialised heads, which the checkpoint lacks: "
+        f"{', '.join(heads[:HEADS])}{more}"
+    ]
+
+
 def header_lines(plan: Plan, cases: Mapping[str, list[Case]]) -> list[str]:
     """What pytest prints above the run."""
     count = sum(map(len, cases.values()))
@@ -91,9 +108,18 @@ def header_lines(plan: Plan, cases: Mapping[str, list[Case]]) -> list[str]:
     where = f" on {', '.join(hardware)}" if hardware else ": the options leave nothing"
     return [
         f"ipfs: {plural(count, 'case')} of {plural(len(cases), 'model type')}{where}",
+        *checkpoint_lines(plan, cases),
         *absent_lines(plan),
         *other_lines(plan),
     ]
+
+
+def checkpoint_lines(plan: Plan, cases: Iterable[str]) -> list[str]:
+    """Which real checkpoints the model types of a run were given."""
+    rest = {"cache": "those in the local Hugging Face cache", "hub": "the Hub"}.get(plan.settings.weights, "")
+    given = [f"{model} from {plan.checkpoints[model].place}" for model in cases if model in plan.checkpoints]
+    named = [*given, *([f"{'the others ' if given else ''}from {rest}"] if rest else [])]
+    return [f"ipfs: real checkpoints: {', '.join(named)}"] if named else []
 
 
 def other_lines(plan: Plan) -> list[str]:

@@ -72,6 +72,7 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
     aten.select_scatter.default: (lambda i: torch.select_scatter(i, i[0] // 2, 0, 1), (WHOLE,)),
     aten.scatter.value: (lambda x, i: torch.zeros(3, 9).scatter_(1, i.abs() % 3, 1) + x[:, :1], (X, WHOLE)),
     aten.reciprocal.default: (lambda x, i: torch.reciprocal(x) + torch.reciprocal(i.abs() + 1), (X + 1, WHOLE)),
+    aten.new_zeros.default: (lambda x: x + x.new_zeros(()), (X,)),
     aten.stack.default: (lambda x, i: torch.stack([x, i]), (X, WHOLE)),
     aten.div.Tensor_mode: (lambda i: torch.div(i * 997, 3, rounding_mode="floor") % 7, (WHOLE,)),
     aten.scatter_reduce.two: (

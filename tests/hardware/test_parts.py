@@ -6,7 +6,7 @@ import pytest
 from cases import job, recipe, task_on
 from transformers.exporters import utils
 
-from pytest_ipfs_accelerate.hardware.parts import late_decode
+from pytest_ipfs_accelerate.hardware.parts import late_decode, merges_features
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 from pytest_ipfs_accelerate.opening import open_task
 
@@ -27,3 +27,11 @@ def test_any_other_generation_is_traced_as_it_is() -> None:
     original = utils.decompose_prefill_decode
     with late_decode(task_on(recipe("bert", "text-generation"), "text-generation").checkpoint.model):
         assert utils.decompose_prefill_decode is original
+
+
+def test_a_model_of_no_known_part_is_exported_whole() -> None:
+    pi0 = build_checkpoint(recipe("pi0", "feature-extraction")).model
+    with pytest.raises(ValueError, match="found no multi-modal submodules"):  # no longer: then it is exported in parts
+        utils.decompose_multimodal(pi0, {})
+    assert not merges_features(pi0)
+    assert merges_features(build_checkpoint(recipe("llava", "feature-extraction")).model)

@@ -149,3 +149,78 @@ def test_a_transpose_that_others_depend_on_stays(why: str) -> None:
     before = transposed(graph)
     assert merge_axes(graph) == 0
     assert transposed(graph) == before
+
+
+def sum_then_norm(model_dims: tuple[int | str, ...]) -> ModelProto:
+    """A table of positions on a batch of hidden states, and the norm that follows."""
+    rng = np.random.default_rng(1)
+    constants = {"positions": (1, 16, 64), "weight": (64,), "bias": (64,)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["x", "positions"], ["sum"]),
+            helper.make_node("LayerNormalization", ["sum", "weight", "bias"], ["y"], axis=-1, epsilon=1e-5),
+        ],
+        "positions",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, model_dims)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, model_dims)],
+        [
+            numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+            for name, shape in constants.items()
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def departure_of(model: ModelProto, x: NDArray[np.float32]) -> float:
+    """Relative L2 of the HTP from ONNX Runtime's CPU on the same graph."""
+    cpu = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = cpu.run(None, {"x": x})
+    return float(np.linalg.norm(expected - on_the_htp(model, {"x": x})) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("batch", [2, "batch"])
+def test_a_broadcast_before_a_norm_is_wrong_as_it_is_and_right_written_out(batch: int | str) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 16, 64)).astype(np.float32)
+    plain = sum_then_norm((batch, 16, 64))
+    assert departure_of(plain, x) > 0.1, "the HTP adds it to every input of the batch itself now"
+    written, counts = rewrite(plain.SerializeToString())
+    assert counts == {"broadcasts before LayerNormalization": 1}
+    assert departure_of(written, x) < 1e-3
+
+
+def test_what_is_the_same_along_another_axis_or_comes_to_no_norm_stays() -> None:
+    model = sum_then_norm((2, 16, 64))
+    model.graph.initializer[0].dims[:] = [16, 1, 64]
+    assert rewrite(model.SerializeToString())[1] == {}
+    model = sum_then_norm((2, 16, 64))
+    model.graph.node[1].op_type = "Softmax"
+    del model.graph.node[1].input[1:], model.graph.node[1].attribute[1:]
+    assert rewrite(model.SerializeToString())[1] == {}
+
+
+def frames() -> ModelProto:
+    """How many frames there are of so many samples, as the dynamo exporter writes a floor division."""
+    floats, whole = TensorProto.FLOAT, TensorProto.INT64
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["x"], ["number"], to=floats),
+            helper.make_node("Div", ["number", "stride"], ["divided"]),
+            helper.make_node("Floor", ["divided"], ["down"]),
+            helper.make_node("Cast", ["down"], ["frames"], to=whole),
+            helper.make_node("Cast", ["frames"], ["y"], to=floats),
+        ],
+        "frames",
+        [helper.make_tensor_value_info("x", whole, (5,))],
+        [helper.make_tensor_value_info("y", floats, (5,))],
+        [numpy_helper.from_array(np.array(5, np.float32), "stride")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_whole_numbers_are_divided_as_whole_numbers() -> None:
+    samples = {"x": np.array([12_794, 9, 0, -1, -11])}
+    plain = frames()
+    written, counts = rewrite(plain.SerializeToString())
+    assert counts == {"divisions of whole numbers": 1}
+    assert on_the_htp(written, samples).tolist() == [2558, 1, 0, -1, -3]
+    assert on_the_htp(plain, samples)[0] != 2558, "the HTP divides 12,794 exactly now"
