@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+import torch
+from cases import recipe
 
+from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 from pytest_ipfs_accelerate.skillset.findings import Check
 from pytest_ipfs_accelerate.skillset.foreign.binding import NotCallable, call_factory, call_init
+from pytest_ipfs_accelerate.skillset.foreign.helpers import NoHelper, get_openvino_model, openvino_cli_convert
 
 HELPERS = ("get_optimum_openvino_model", "get_openvino_model", "get_openvino_pipeline_type", "openvino_cli_convert")
 OTHERS = dict.fromkeys(HELPERS)
@@ -87,9 +94,9 @@ def openvino(  # type: ignore[no-untyped-def]
 
 
 def openvino_optional(  # type: ignore[no-untyped-def]
-    model, model_type=None, device=None, openvino_label=None, get_openvino_pipeline_type=None, openvino_cli_convert=None
+    model, model_type=None, device=None, openvino_label=None, get_optimum_openvino_model=None, get_openvino_model=None
 ):
-    return locals()
+    return {"names": [name for name, value in locals().items() if value is not None]}
 
 
 def openvino_kwargs(model_name, model_type, device_label="openvino:0", **kwargs):  # type: ignore[no-untyped-def]
@@ -127,7 +134,7 @@ def init_empty():  # type: ignore[no-untyped-def]
         (init_strange, "init_cpu needs 'flavour', which no convention of the interface has"),
         (init_empty, "init_cpu takes no checkpoint: its parameters are none"),
         (None, "Skill has no init_cpu"),
-        (3, "Skill has no callable init_cpu"),
+        (3, "init_cpu of Skill is not callable"),
     ],
 )
 def test_no_convention_fits(function: Any, says: str) -> None:
@@ -175,3 +182,51 @@ def test_a_factory(function: Callable[..., Any], given: tuple[Any, ...]) -> None
 def test_no_convention_of_factories_fits() -> None:
     with pytest.raises(NotCallable, match="create_cpu_llm_endpoint_handler needs 'temperature'"):
         factory(lambda endpoint, temperature: None)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bert")
+    tiny = build_checkpoint(recipe("bert", "feature-extraction"))
+    tiny.model.save_pretrained(directory)
+    tiny.processor.save_pretrained(directory)
+    return directory
+
+
+def test_the_helpers_of_openvino_are_real(checkpoint: Path) -> None:
+    """A class that needs all four computes with what get_openvino_model gave it."""
+    exemplar = Path(__file__).parent / "exemplars/conventions/common.py"
+    skill = runpy.run_path(str(exemplar))["hf_bert"]()
+    found = call_init(skill, "openvino", checkpoint=str(checkpoint), task="feature-extraction", device="CPU")
+    endpoint, tokenizer, handler, _, _ = found
+    model = build_checkpoint(recipe("bert", "feature-extraction")).model
+    tokens = tokenizer(["the dog", "two birds sit on the fence"], return_tensors="pt", padding=True)
+    with torch.no_grad():
+        hidden = model(**tokens).last_hidden_state
+    mask = tokens["attention_mask"][..., None]
+    expected = (hidden * mask).sum(1) / mask.sum(1)
+    answer = handler(["the dog", "two birds sit on the fence"])
+    assert numpy.abs(answer - expected.numpy()).max() < 1e-4
+    assert type(endpoint).__module__.startswith("openvino")
+
+
+def test_a_conversion_is_written(checkpoint: Path, tmp_path: Path) -> None:
+    file = Path(
+        openvino_cli_convert(str(checkpoint), str(tmp_path / "ir"), task="feature-extraction", weight_format="fp16")
+    )
+    assert file.stat().st_size > 0
+    assert file.with_suffix(".bin").stat().st_size > 0
+
+
+def test_what_no_helper_can_do(checkpoint: Path, tmp_path: Path) -> None:
+    given = init(openvino, "openvino", "CPU", "fill-mask")
+    with pytest.raises(NoHelper, match="get_optimum_openvino_model is one of optimum-intel"):
+        given["get_optimum_openvino_model"]("/path", "fill-mask", "openvino:0")
+    with pytest.raises(NoHelper, match="not 'int4'"):
+        openvino_cli_convert(str(checkpoint), str(tmp_path), weight_format="int4")
+    with pytest.raises(OSError, match="nowhere"):
+        get_openvino_model(str(tmp_path / "nowhere"))
+    (tmp_path / "config.json").write_text('{"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}')
+    with pytest.raises(NoHelper, match="T5ForConditionalGeneration"):
+        get_openvino_model(str(tmp_path))
+    assert "get_optimum_openvino_model" not in init(openvino_optional, "openvino", "CPU")["names"]

@@ -108,6 +108,24 @@ def test_a_base_is_no_skill(tmp_path: Path) -> None:
     assert list(find(tmp_path).skills) == ["bert"]
 
 
+def test_factories_that_a_base_in_another_file_has(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    (shop / "common").mkdir(parents=True)
+    for directory in (shop, shop / "common"):
+        (directory / "__init__.py").touch()
+    (shop / "common/base.py").write_text(
+        "from ..tools import Openers\n" + skill_class("Skill", FACTORY, bases="(Openers)")
+    )
+    (shop / "tools.py").write_text(
+        "from shop.common import base\nfrom shop.hf_bert import hf_bert\n"
+        + skill_class("Openers", "def create_cuda_llm_endpoint_handler(self): ...", bases="(hf_bert)")
+    )
+    (shop / "hf_bert.py").write_text(
+        "from .common.base import Skill as Base\n" + skill_class("hf_bert", bases="(Base)")
+    )
+    assert find(tmp_path, "shop").skills["bert"].factories == (("cpu", "fill_mask"), ("cuda", "llm"))
+
+
 def test_two_of_one_type(tmp_path: Path) -> None:
     for name in ("hf_bert.py", "hf_bert copy.py", "old.py"):
         (tmp_path / name).write_text(skill_class("hf_bert"))

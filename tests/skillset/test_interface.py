@@ -45,7 +45,7 @@ def test_every_mismatch(loaded: bool) -> None:
     missing = [finding.says for finding in check_class(cls, where, "apple", WORDS)]
     assert missing[0].startswith("hf_bert has no init_apple; did you mean")
     assert missing[1] == (
-        "hf_bert has no create_apple_feature_extraction_endpoint_handler or create_apple_text_embedding_endpoint_handler"
+        "hf_bert has no create_apple_feature_extraction_endpoint_handler (nor with text_embedding for its task)"
     )
     assert missing[2] == "hf_bert has no __test__, so nothing of it tests itself"
 

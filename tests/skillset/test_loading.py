@@ -19,7 +19,7 @@ CLASS = "class hf_bert:\n    pass\n"
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
-    loading._restore()  # what an earlier test loaded
+    loading._restore()
     path, modules = list(sys.path), set(sys.modules)
     yield
     loading._restore()

@@ -141,6 +141,8 @@ def load(model):
         "class hf_bert:\n    def __init__(self, go): self.go = go\n    def run(self): self.go(1)\n    def go(self): ...",
         "class hf_bert:\n    @property\n    def go(self): return print\n    def run(self): return self.go(1, 2)",
         "class hf_bert:\n    def run(self, model): return self.go(model, 'name')\n    def go(self, endpoint, model): ...",
+        "class hf_bert:\n    def run(self, endpoint): self.go(model_id=endpoint)\n    def go(self, model_id, endpoint=1): ...",
+        "class hf_bert:\n    def run(self, a, b): self.go(a=b, b=a)\n    def go(self, a, b): ...",
         "globals().update(a=1)\nclass hf_bert:\n    def run(self): return a",
         "from a import *\nclass hf_bert:\n    def run(self): return unknown",
         "from __future__ import annotations\nclass hf_bert:\n    def run(self, x: torch.Tensor) -> Unknown: ...",
@@ -148,6 +150,12 @@ def load(model):
 )
 def test_what_cannot_be_known_is_no_finding(tmp_path: Path, body: str) -> None:
     assert failing(check(tmp_path, body)) == []
+
+
+def test_two_that_have_changed_places_by_keyword(tmp_path: Path) -> None:
+    body = "class hf_bert:\n    def run(self, endpoint, tokenizer): self.go(endpoint=tokenizer, tokenizer=endpoint)\n"
+    (finding,) = failing(check(tmp_path, body + "    def go(self, endpoint, tokenizer): ..."))
+    assert "in the wrong places: endpoint gets tokenizer, while tokenizer gets endpoint; " in finding.says
 
 
 def test_names_of_a_kind_that_have_changed_places_are_a_note(tmp_path: Path) -> None:

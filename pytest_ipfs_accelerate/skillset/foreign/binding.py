@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...matrix import base_task
+from ...words import nearest
 from ..findings import Check, Finding
 from ..names import init_name, parse_factory
 from .helpers import helpers
+from .syntax import class_chain, listed, parse
 
 CHECKPOINTS = frozenset(
     {"model", "model_name", "endpoint_model", "model_id", "model_path", "model_name_or_path", "checkpoint"}
@@ -87,7 +89,7 @@ def bind_init(
     if not named and inspect.Parameter.VAR_KEYWORD in kinds:
         return args, {**kwargs, "model": checkpoint, "device": device, f"{hardware}_label": label}
     if not named:
-        raise _not_callable(f"{name} takes no checkpoint: its parameters are {_listed(signature)}", place)
+        raise _not_callable(f"{name} takes no checkpoint: its parameters are {listed(signature)}", place)
     return args, kwargs
 
 
@@ -138,9 +140,11 @@ def _bind(signature: inspect.Signature, roles: Mapping[str, Any], label: str, na
 
 def _method(skill: Any, name: str) -> Callable[..., Any]:
     method = getattr(skill, name, None)
+    if method is None:
+        near = nearest(name, (other for other in dir(skill) if other != name and other.startswith(name[:5])))
+        raise _not_callable(f"{type(skill).__name__} has no {name}{near}", _class_place(type(skill)))
     if not callable(method):
-        kind = "has no" if method is None else "has no callable"
-        raise _not_callable(f"{type(skill).__name__} {kind} {name}", _place(type(skill)))
+        raise _not_callable(f"{name} of {type(skill).__name__} is not callable", _class_place(type(skill)))
     result: Callable[..., Any] = method
     return result
 
@@ -155,16 +159,19 @@ def _signature(method: Callable[..., Any]) -> inspect.Signature:
 
 
 def _place(method: Any) -> Place:
-    """File and line of a method or class."""
-    if isinstance(method, type):
-        function = next((value for value in vars(method).values() if inspect.isfunction(value)), None)
-        return (function.__code__.co_filename, 0) if function else ("", 0)
+    """File and line of a function or method."""
     code = getattr(inspect.unwrap(method), "__code__", None)
     return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 
 
-def _listed(signature: inspect.Signature) -> str:
-    return ", ".join(signature.parameters) or "none"
+def _class_place(cls: type) -> Place:
+    """File and line of a class, by the file of its functions."""
+    file = next((_place(value)[0] for value in vars(cls).values() if inspect.isfunction(value)), "")
+    try:
+        chain = class_chain(parse(file), cls.__name__)
+    except (SyntaxError, OSError):
+        chain = []
+    return file, chain[0].lineno if chain else 0
 
 
 def _not_callable(says: str, place: Place) -> NotCallable:

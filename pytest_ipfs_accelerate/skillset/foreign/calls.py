@@ -18,6 +18,7 @@ from .syntax import (
     decorators,
     definitions,
     expressions,
+    listed,
     methods,
     own_attribute,
     signature_of,
@@ -169,7 +170,7 @@ def _check(call: ast.Call, callee: _Callee, file: str, *, recursive: bool) -> It
     args = [] if starred else list(call.args)
     kwargs = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
     bind = callee.signature.bind_partial if starred or spread else callee.signature.bind
-    takes = f"{callee.name}({', '.join(callee.signature.parameters)})"
+    takes = f"{callee.name}({listed(callee.signature)})"
     try:
         bound = bind(*args, **kwargs).arguments
     except TypeError as error:
@@ -211,19 +212,21 @@ def _misplaced(bound: Mapping[str, object], signature: inspect.Signature, positi
     is and they have changed places. Two others that have changed places (``similarity(b, a)``) may be meant so.
     """
     names = {name: value.id for name, value in bound.items() if isinstance(value, ast.Name)}
-    for parameter in list(signature.parameters)[:positional]:
+    for index, parameter in enumerate(signature.parameters):
         passed = names.get(parameter, parameter)
         meant = _meant(passed, parameter, signature)
         if not meant or names.get(meant) == passed:
             continue
         roles = {_role(passed), _role(parameter)}
         swapped = names.get(meant) == parameter
-        if swapped or (len(roles) == 2 and "" not in roles):
+        certain = len(roles) == 2 or "" not in roles
+        # Whoever writes the name of the parameter means it, unless two have changed places.
+        if (swapped and (certain or index < positional)) or (
+            index < positional and len(roles) == 2 and "" not in roles
+        ):
             other = bound.get(meant)
             instead = ast.unparse(other) if isinstance(other, ast.AST) else "its default"
-            yield _Misplaced(
-                f"{parameter} gets {passed}, while {meant} gets {instead}", len(roles) == 2 or "" not in roles
-            )
+            yield _Misplaced(f"{parameter} gets {passed}, while {meant} gets {instead}", certain)
 
 
 def _meant(passed: str, parameter: str, signature: inspect.Signature) -> str:

@@ -17,7 +17,8 @@ import pytest
 from ...specs import SkillSource
 from ...words import nearest
 from ..names import PREFIX, class_name, parse_factory
-from .syntax import attributes, class_chain, definitions, methods, parse
+from .inherited import whole_chain
+from .syntax import attributes, definitions, methods, parse
 
 _CLASS = re.compile(rb"^\s*class\s+" + PREFIX.encode(), re.MULTILINE)
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "dist-packages", "build", "dist"}
@@ -203,7 +204,7 @@ def _classes(file: Path, names: Mapping[str, str], warnings: list[str]) -> list[
 
 
 def _class(tree: ast.Module, node: ast.ClassDef, place: SkillSource) -> _Found:
-    chain = class_chain(tree, node.name)
+    chain = whole_chain(tree, node.name, Path(place.file), Path(place.root))
     offered = [*methods(chain), *attributes(chain)]
     factories = tuple(dict.fromkeys(parsed for name in offered if (parsed := parse_factory(name))))
     bases = [getattr(base, "id", getattr(base, "attr", "")) for part in chain for base in part.bases]

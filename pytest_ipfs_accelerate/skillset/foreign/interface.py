@@ -15,9 +15,9 @@ from typing import Any
 from ...specs import SkillSource
 from ...words import nearest
 from ..findings import Check, Finding
-from ..names import factory_name, init_name, parse_factory
+from ..names import factory_name, init_name, parse_factory, snake
 from .binding import NotCallable, bind_factory, bind_init
-from .syntax import Function, aliases, attributes, class_chain, methods, parse, signature_of, statements
+from .syntax import Function, aliases, attributes, class_chain, listed, methods, parse, signature_of, statements
 
 PARTS = ("endpoint", "processor", "handler", "queue", "batch size")
 """What ``init_<hardware>`` returns."""
@@ -126,12 +126,11 @@ def _missing(
     if "__init__" not in members:
         yield finding("__init__(resources=None, metadata=None)")
     if (init := init_name(hardware)) not in members:
-        inits = [name for name in members if name.startswith("init_")]
-        yield finding(f"{init}{nearest(init, inits)}")
+        yield finding(f"{init}{nearest(init, (name for name in members if name.startswith('init_')))}")
     if not factory:
-        wanted = " or ".join(factory_name(hardware, word) for word in words)
+        other = f" (nor with {', '.join(map(snake, words[1:]))} for its task)" if words[1:] else ""
         there = [name for name in members if (parsed := parse_factory(name)) and parsed[0] == hardware]
-        yield finding(wanted + (f"; it has {', '.join(there)}" if there else ""))
+        yield finding(factory_name(hardware, words[0]) + other + (f"; it has {', '.join(there)}" if there else ""))
     if "__test__" not in members:
         yield finding("__test__, so nothing of it tests itself", note=True)
 
@@ -142,7 +141,7 @@ def _constructor(signature: inspect.Signature, name: str, member: Member) -> Ite
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:
-            says = f"{name}({', '.join(signature.parameters)}) does not take resources and metadata: {error}"
+            says = f"{name}({listed(signature)}) does not take resources and metadata: {error}"
             yield Finding(check=Check.INTERFACE, says=says, file=member.file, line=member.line)
             return
 

@@ -191,6 +191,12 @@ def _targets(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[ast.exp
         yield target, value
 
 
+def listed(signature: inspect.Signature) -> str:
+    """The names of the parameters of a signature, for a person; ``none`` where there is none."""
+    stars: dict[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    return ", ".join(stars.get(each.kind, "") + each.name for each in signature.parameters.values()) or "none"
+
+
 _KEPT = {"staticmethod", "classmethod", "abstractmethod", "override", "no_grad", "inference_mode", "cache", "lru_cache"}
 """Decorators after which a function takes the same arguments."""
 

@@ -98,7 +98,11 @@ class hf_bert:
         return handler
 
     def create_openvino_text_embedding_endpoint_handler(self, endpoint_model, tokenizer, openvino_label, endpoint=None):
-        return lambda x: average(endpoint(dict(tokenizer(x, return_tensors="np")))[0], 1)
+        def handler(x):
+            tokens = tokenizer(x, return_tensors="np", padding=True)
+            return average(endpoint(dict(tokens))["last_hidden_state"], tokens["attention_mask"])
+
+        return handler
 
 
 def average(hidden, mask):
