@@ -8,6 +8,7 @@ import onnxruntime
 from sabotage import Constant, Maskless, Scaled, broken
 
 from pytest_ipfs_accelerate.hardware.qualcomm import HtpRunner, Qualcomm, QualcommEndpoint
+from pytest_ipfs_accelerate.hardware.qualcomm_contexts import Compiled, assigned
 
 
 class ScaledMore(Scaled):
@@ -19,10 +20,11 @@ class ScaledMore(Scaled):
 class OnTheCpu(HtpRunner):
     """A session that fell back to the CPU whole, which ONNX Runtime does without a word."""
 
-    def _open(self, shapes: Any) -> onnxruntime.InferenceSession:
+    def _open(self, shapes: Any) -> Compiled:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        return onnxruntime.InferenceSession(self._onnx, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(self._onnx, options, providers=["CPUExecutionProvider"])
+        return Compiled(session, assigned(session))
 
 
 class FallenBack(Qualcomm):

@@ -8,7 +8,7 @@ read back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -23,16 +23,17 @@ from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import onnx_feed
 
 from ..models.checkpoint import Checkpoint
+from ..store import Store
 from ..verdict import Implementation
 from .base import Endpoint, Hardware, NotOnHardware
 from .export import Component, Program
 from .exported import ExportedEndpoint
 from .onnxruntime import OnnxRuntimeEndpoint
 from .placement import placed
+from .qualcomm_contexts import PROVIDER, Compiled, context_key, open_compiled
 from .qualcomm_rewrites import rewrite
 from .quantise import SCHEMES, quantised_program, quantised_tensors, scheme_found
 
-PROVIDER = "QNNExecutionProvider"
 SOC_MODEL = "57"
 """Snapdragon 8 Gen 3. Without a SoC model the simulator fails to allocate memory."""
 
@@ -62,14 +63,16 @@ class HtpRunner(ModelRunner):
         soc_model: str = SOC_MODEL,
         *,
         allow_fallback: bool = False,
+        store: Store | None = None,
     ) -> None:
         super().__init__(metadata)
+        self.store = store
         self.allow_fallback = allow_fallback
         self.soc_model = soc_model
         self.rewritten = rewritten
         self._onnx = model.SerializeToString()
         self._inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
-        self._sessions: dict[tuple[tuple[int, ...], ...], onnxruntime.InferenceSession] = {}
+        self._compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
 
     @property
     def device(self) -> torch.device:
@@ -87,11 +90,18 @@ class HtpRunner(ModelRunner):
 
     def _session(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.InferenceSession:
         key = tuple(shapes[name] for name in self._inputs)
-        if key not in self._sessions:
-            self._sessions[key] = self._open(shapes)
-        return self._sessions[key]
+        if key not in self._compiled:
+            self._compiled[key] = self._open(shapes)
+        return self._compiled[key].session
 
-    def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.InferenceSession:
+    def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> Compiled:
+        device = qnn_devices()[0]
+        key = context_key(self._onnx, dict(shapes), self.soc_model, device.device.type, self.allow_fallback)
+        compiled = open_compiled(self._onnx, lambda: self._options(shapes), key, self.store)
+        compiled.session.disable_fallback()
+        return compiled
+
+    def _options(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "0" if self.allow_fallback else "1")
@@ -101,17 +111,21 @@ class HtpRunner(ModelRunner):
                 if dimension.dim_param:
                     options.add_free_dimension_override_by_name(dimension.dim_param, size)
         options.add_provider_for_devices(list(qnn_devices()[:1]), {"backend_type": "htp", "soc_model": self.soc_model})
-        session = onnxruntime.InferenceSession(self._onnx, options)
-        session.disable_fallback()
-        return session
+        return options
 
     def nodes(self) -> dict[str, int]:
-        """Nodes by provider, over the sessions opened so far."""
+        """Nodes by provider, over the graphs compiled so far."""
         found: Counter[str] = Counter()
-        for session in self._sessions.values():
-            for part in session.get_provider_graph_assignment_info():
-                found[part.ep_name] += len(part.get_nodes())
+        for compiled in self._compiled.values():
+            found.update(compiled.nodes)
         return dict(found)
+
+    def graphs(self) -> list[dict[str, Any]]:
+        """Each graph that was compiled: the CID of the result, and whether it was there already."""
+        return [{"cid": each.cid, "kept": each.kept} for each in self._compiled.values() if each.cid]
+
+    def warnings(self) -> list[str]:
+        return [each.warning for each in self._compiled.values() if each.warning]
 
 
 class QualcommEndpoint(ExportedEndpoint):
@@ -127,8 +141,10 @@ class QualcommEndpoint(ExportedEndpoint):
         precision: str = "fp16",
         *,
         allow_fallback: bool = False,
+        store: Store | None = None,
     ) -> None:
         self.threads = threads
+        self.store = store
         self.soc_model = soc_model
         self.precision = precision
         rewritten = {
@@ -160,6 +176,7 @@ class QualcommEndpoint(ExportedEndpoint):
             rewritten,
             self.soc_model,
             allow_fallback=self.allow_fallback,
+            store=self.store,
         )
 
     def own_reference(self) -> Endpoint | None:
@@ -183,7 +200,12 @@ class QualcommEndpoint(ExportedEndpoint):
 
     def component_evidence(self, runner: HtpRunner) -> dict[str, Any]:
         found = placed(runner.nodes(), PROVIDER, allow_fallback=self.allow_fallback)
-        return {**found, "rewritten": dict(runner.rewritten)}
+        graphs = runner.graphs()
+        return {**found, "rewritten": dict(runner.rewritten), **({"compiled graphs": graphs} if graphs else {})}
+
+    def warnings(self) -> list[str]:
+        runners: Iterable[Any] = self.runners.values()
+        return [warning for runner in runners for warning in runner.warnings()]
 
 
 class Qualcomm(Hardware):
@@ -199,4 +221,5 @@ class Qualcomm(Hardware):
             self.device or SOC_MODEL,
             self.precision or "fp16",
             allow_fallback=self.allow_fallback,
+            store=self.store,
         )

@@ -146,7 +146,7 @@ def test_a_checkpoint_in_a_directory_is_what_runs(bert: Skill, tmp_path: Path) -
 
 
 def test_a_directory_without_weights_raises(bert: Skill, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointRefused, match="no weights as safetensors"):
+    with pytest.raises(CheckpointRefused, match="has no config.json"):
         bert.init_cpu(tmp_path)  # type: ignore[attr-defined]
 
 
