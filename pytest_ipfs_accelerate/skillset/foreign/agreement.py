@@ -25,7 +25,7 @@ from ...models.processors import tokenizer_of
 from ...parity import Tolerance, compare, relative_l2
 from ...results import HandlerResult
 from ...verdict import Comparison
-from .answers import Answer, Kind, Part
+from .answers import Answer, Kind, Part, detections
 from .expected import Expected, Scored
 
 
@@ -65,30 +65,6 @@ def _whole(answer: Answer, expected: Expected, tolerance: Tolerance) -> list[str
             bound = 10 * tolerance.relative_l2
             return list(expected.task.differences(expected.decoded, one, bound, "the answer"))
     return None
-
-
-BOXES = ("box", "bbox", "bounding_box")
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
-
-
-def detections(value: Any) -> list[dict[str, Any]] | None:
-    """A list of things found in a picture, alone or under a key, in the form of the pipeline: ``score``, ``label``, ``box``
-    in whole pixels; ``None`` where there is none."""
-    if isinstance(value, dict):
-        return next((found for item in value.values() if (found := detections(item)) is not None), None)
-    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-        return None
-    found = []
-    for item in value:
-        box = next((item[name] for name in BOXES if name in item), None)
-        label = item.get("label", item.get("class"))
-        corners = list(box.values()) if isinstance(box, dict) else box
-        if not isinstance(corners, list | tuple) or len(corners) != 4 or label is None or "score" not in item:
-            return None
-        found.append(
-            {"score": float(item["score"]), "label": label, "box": dict(zip(CORNERS, map(int, corners), strict=True))}
-        )
-    return found
 
 
 def _alike(expected: Any, value: Any) -> bool:
@@ -176,7 +152,12 @@ def _continuation_agrees(plain: str, expected: Expected) -> tuple[bool, str]:
     nearest = ""
     for longer in (False, True):
         for index, way in enumerate(expected.ways):
-            tokens = expected.longer(way, _tokens_in(plain, expected)) if longer else way.row["tokens"]
+            tokens = way.row["tokens"]
+            if longer:
+                whole = next(_continuations(tokens, None, expected))[2]
+                if whole not in plain:
+                    continue  # what goes on must have all of it first
+                tokens = expected.longer(way, _tokens_in(plain, expected))
             for count, prompted, candidate in _continuations(tokens, way.encoded.get("input_ids"), expected):
                 if plain and plain == candidate:
                     prompt = "the prompt and " if prompted else ""

@@ -185,3 +185,27 @@ def as_numbers(value: Any) -> Tensor | None:
     if array.dtype.kind not in "fiu" or not array.size:
         return None
     return torch.from_numpy(np.array(array, np.float32 if array.dtype.kind == "f" else np.int64))
+
+
+BOXES = ("box", "bbox", "bounding_box")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def detections(value: Any) -> list[dict[str, Any]] | None:
+    """A list of things found in a picture, alone or under a key, in the form of the pipeline: ``score``, ``label``, ``box``
+    in whole pixels; ``None`` where there is none."""
+    if isinstance(value, dict):
+        return next((found for item in value.values() if (found := detections(item)) is not None), None)
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+        return None
+    found = []
+    for item in value:
+        box = next((item[name] for name in BOXES if name in item), None)
+        label = item.get("label", item.get("class"))
+        corners = list(box.values()) if isinstance(box, dict) else box
+        if not isinstance(corners, list | tuple) or len(corners) != 4 or label is None or "score" not in item:
+            return None
+        found.append(
+            {"score": float(item["score"]), "label": label, "box": dict(zip(CORNERS, map(int, corners), strict=True))}
+        )
+    return found
