@@ -46,6 +46,9 @@ Enter = Callable[[Stage | Verdict], None]
 PROPOSED = "pytest_ipfs_accelerate.proposals.trial:run_proposed"
 """Runs a case whose row is proposed on the spot; by name, since proposing a row runs cases."""
 
+FOREIGN = "pytest_ipfs_accelerate.skillset.foreign.case:run_foreign"
+"""Runs a case of a skill class of the user's; by name, since it is built upon this module."""
+
 
 def run_case(job: Job, enter: Enter, endpoint: Endpoint | None = None) -> Verdict:
     """Run one case and say how it ended. ``enter`` is told of each stage as it begins, and of a verdict before it is explained.
@@ -57,6 +60,9 @@ def run_case(job: Job, enter: Enter, endpoint: Endpoint | None = None) -> Verdic
     if job.recipe.proposed:
         verdict: Verdict = load(PROPOSED)(job, enter)
         return verdict
+    if job.skill is not None:
+        foreign: Verdict = load(FOREIGN)(job, enter)
+        return foreign
     run = CaseRun(job, enter, endpoint)
     try:
         run.run()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fakes
 import msgspec
 import pytest
 from fakes import ABSENT, ANT, BEE, HERE
@@ -17,6 +19,8 @@ from pytest_ipfs_accelerate.reports.carry import properties_of, without_verdict
 from pytest_ipfs_accelerate.reports.failure import SHOWN, failure_text
 from pytest_ipfs_accelerate.reports.json_report import Report
 from pytest_ipfs_accelerate.reports.terminal import fallback_lines
+from pytest_ipfs_accelerate.skillset.findings import FINDINGS, Check, Finding, as_evidence
+from pytest_ipfs_accelerate.specs import Job
 from pytest_ipfs_accelerate.verdict import SCHEMA_VERSION
 
 CPU = "ipfs/ant::fill-mask-cpu"
@@ -112,6 +116,49 @@ def test_a_fallback_that_was_allowed_is_shown() -> None:
     assert fallback_lines([verdict, verdict, replace(verdict, evidence={})]) == [
         "h: fallback allowed, in 2 cases: 6 nodes elsewhere, 200 nodes in all"
     ]
+
+
+def _found(run_case: Any, outcome: Outcome, stage: Stage = Stage.PARITY) -> Any:
+    """``run_case`` with another end for one case, as a skill class has it."""
+    findings = [
+        Finding(check=Check.REPEATS, says="another answer", file="hf_ant.py", line=7),
+        Finding(check=Check.SWALLOWED, says="ValueError", file="hf_ant.py", line=9, note=True),
+    ]
+
+    def run_it(job: Job, enter: Callable[[Stage], None]) -> Verdict:
+        verdict: Verdict = run_case(job, enter)
+        if job.case.nodeid != CPU:
+            return verdict
+        evidence = {FINDINGS: as_evidence(findings)}
+        reason = f"says real (a label), and is not: 1 finding; first: {findings[0]}"
+        return replace(verdict, outcome=outcome, stage=stage, reason=reason, evidence=evidence, comparisons=())
+
+    return run_it
+
+
+def test_what_is_fake_has_its_own_word(run: Run, clean: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes, "run_case", _found(fakes.run_case, Outcome.FAKE))
+    result = run("--ipfs-models=ant", "--ipfs-hardware=cpu", "--ipfs-json=out.json", "--junitxml=out.xml", "-v")
+    assert result.parseoutcomes() == {"failed": 1, "passed": 1}
+    lines = [" ".join(line.split()) for line in result.outlines]
+    for line in (
+        "ipfs/ant::fill-mask-cpu FAKE [ 50%]",
+        "fake in stage parity: ant, fill-mask, on cpu",
+        "says real (a label), and is not: 1 finding",
+        "hf_ant.py:7: [repeats] another answer",
+        "note: hf_ant.py:9: [swallowed] ValueError",
+        "ant 1/2 1 fake",
+        "fake: 1 case",
+    ):
+        assert line in lines
+    assert report(clean.path)["counts"] == {"fake": 1, "passed": 1}
+    assert '<property name="ipfs.outcome" value="fake"' in (clean.path / "out.xml").read_text()
+
+
+def test_what_the_host_finds_unavailable_is_skipped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes, "run_case", _found(fakes.run_case, Outcome.UNAVAILABLE, Stage.BUILD))
+    result = run("--ipfs-models=ant", "--ipfs-hardware=cpu")
+    result.assert_outcomes(passed=1, skipped=1)
 
 
 def test_required_hardware_fails_in_words(run: Run) -> None:

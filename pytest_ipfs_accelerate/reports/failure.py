@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from ..skillset.findings import FINDINGS, Check, Finding
 from ..verdict import DEPARTURE, Comparison, Stage, Verdict
 
 SHOWN = 6
@@ -15,9 +17,10 @@ def failure_text(verdict: Verdict, *, full: bool) -> str:
     lines = [f"{verdict.outcome} in stage {verdict.stage}: {verdict.model}, {verdict.task}, on {verdict.hardware}", ""]
     failing = [comparison for comparison in verdict.comparisons if not comparison.ok]
     # The reason ends with the first of them, for those who read one line; here they follow.
-    reason = verdict.reason.partition("; first: ")[0] if failing else verdict.reason
+    found = verdict.evidence.get(FINDINGS, ())
+    reason = verdict.reason.partition("; first: ")[0] if failing or found else verdict.reason
     lines += [f"    {line}" for line in reason.splitlines()]
-    lines += _comparisons(failing)
+    lines += _findings(found) or _comparisons(failing)
     lines += _departure(verdict)
     where = ", ".join(part for part in (verdict.device, verdict.precision, verdict.implementation or "") if part)
     if where:
@@ -26,11 +29,17 @@ def failure_text(verdict: Verdict, *, full: bool) -> str:
         lines.append("    versions:  " + ", ".join(f"{name} {number}" for name, number in verdict.versions.items()))
     if verdict.reproduce:
         lines.append(f"    again:     {verdict.reproduce}")
-        if failing and verdict.stage in (Stage.PARITY, Stage.BATCH) and DEPARTURE not in verdict.evidence:
+        if failing and not found and verdict.stage in (Stage.PARITY, Stage.BATCH) and DEPARTURE not in verdict.evidence:
             lines.append("               --ipfs-explain names the first operator that departs")
     if verdict.detail:
         lines += ["", verdict.detail.rstrip()] if full else ["    more:      -vv shows the traceback or output"]
     return "\n".join(lines)
+
+
+def _findings(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Everything that was found out about a skill class of the user's, with its place; what explains the failure first."""
+    findings = [Finding(**{**each, "check": Check(each["check"])}) for each in found]
+    return ["", *(f"    {'note: ' if finding.note else ''}{finding}" for finding in findings)] if findings else []
 
 
 def _departure(verdict: Verdict) -> Iterator[str]:

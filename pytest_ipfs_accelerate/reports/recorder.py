@@ -9,7 +9,9 @@ import pytest
 from ..plan import SUITE_CASES, plan_of
 from ..settings import Settings
 from ..store import Store
+from ..verdict import Outcome
 from ..words import plural
+from .carry import is_case, verdict_of
 from .json_report import check_writable, write_report
 from .ledger_update import update_ledger
 from .saving import Saving
@@ -69,6 +71,12 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.tally.add(report)
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """A case that is fake fails under its own word. What has no verdict is pytest's affair."""
+        if not report.failed or not is_case(report.nodeid) or (verdict := verdict_of(report)) is None:
+            return None
+        return ("failed", "F", "FAKE") if verdict.outcome is Outcome.FAKE else None
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         # Ctrl-C has no words; pytest's and xdist's own interruptions say why.

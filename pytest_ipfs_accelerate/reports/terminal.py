@@ -25,7 +25,8 @@ def table(rows: list[list[str]]) -> list[str]:
 
 
 def matrix_lines(tally: Tally) -> list[str]:
-    """The matrix: a row a model type, a column a hardware, ``passed/run`` in each cell, ``-`` where nothing ran."""
+    """The matrix: a row a model type, a column a hardware, ``passed/run`` in each cell, ``-`` where nothing ran, and how
+    many are fake, where some are."""
     verdicts = tally.in_order()
     models = list(dict.fromkeys(verdict.model for verdict in verdicts))
     hardware = list(dict.fromkeys(verdict.hardware for verdict in verdicts))
@@ -43,7 +44,9 @@ def _cell(verdicts: list[Verdict]) -> str:
     ran = [verdict for verdict in verdicts if verdict.outcome in RAN]
     if not ran:
         return "-"
-    return f"{sum(verdict.outcome is Outcome.PASSED for verdict in ran)}/{len(ran)}"
+    fake = sum(verdict.outcome is Outcome.FAKE for verdict in ran)
+    passed = f"{sum(verdict.outcome is Outcome.PASSED for verdict in ran)}/{len(ran)}"
+    return f"{passed} {fake} {Outcome.FAKE}" if fake else passed
 
 
 def note_lines(tally: Tally) -> list[str]:

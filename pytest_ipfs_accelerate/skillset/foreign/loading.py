@@ -177,9 +177,10 @@ def _forget(source: SkillSource, kept: dict[str, ModuleType]) -> None:
     """Take the user's modules that were not there before out of ``sys.modules``. What is installed stays: not every library can
     be loaded twice."""
     for name, module in list(sys.modules.items()):
+        if kept.get(name) is module:
+            continue  # first: of thousands of modules nearly all
         file = getattr(module, "__file__", None)
-        ours = isinstance(file, str) and file.endswith(".py") and is_users(file, source)
-        if not ours or kept.get(name) is module:
+        if not (isinstance(file, str) and file.endswith(".py") and is_users(file, source)):
             continue
         if name in kept:
             sys.modules[name] = kept[name]

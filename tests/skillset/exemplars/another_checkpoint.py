@@ -1,0 +1,34 @@
+"""Wrong: the config of the checkpoint, and weights of its own."""
+
+import asyncio
+
+
+class hf_bert:
+    def __init__(self, resources=None, metadata=None):
+        self.resources = resources or {}
+        self.metadata = metadata or {}
+
+    def init(self):
+        self.torch = self.resources["torch"]
+        self.transformers = self.resources["transformers"]
+
+    def init_cpu(self, model, device, cpu_label):
+        self.torch.manual_seed(7)
+        endpoint = self.transformers.AutoModel.from_config(self.transformers.AutoConfig.from_pretrained(model)).eval()
+        tokenizer = self.transformers.AutoTokenizer.from_pretrained(model)
+        handler = self.create_cpu_text_embedding_endpoint_handler(model, device, cpu_label, endpoint, tokenizer)
+        return endpoint, tokenizer, handler, asyncio.Queue(32), 0
+
+    def create_cpu_text_embedding_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
+        def handler(text):
+            tokens = tokenizer(text, return_tensors="pt", padding=True)
+            with self.torch.no_grad():
+                hidden = endpoint(**tokens).last_hidden_state
+            embedding = self.torch.nn.functional.normalize(hidden[:, 0], dim=-1)
+            return {"embedding": embedding, "implementation_type": "REAL", "device": str(hidden.device)}
+
+        return handler
+
+    def __test__(self, endpoint_model, endpoint_handler, endpoint_label, tokenizer):
+        first, second = endpoint_handler("the dog is happy"), endpoint_handler("two birds sit on the fence")
+        assert not self.torch.equal(first["embedding"], second["embedding"])

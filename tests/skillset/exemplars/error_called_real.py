@@ -1,0 +1,31 @@
+"""Wrong: an error with the label REAL."""
+
+import asyncio
+
+
+class hf_bert:
+    def __init__(self, resources=None, metadata=None):
+        self.resources = resources or {}
+        self.metadata = metadata or {}
+
+    def init(self):
+        self.torch = self.resources["torch"]
+        self.transformers = self.resources["transformers"]
+
+    def init_cpu(self, model, device, cpu_label):
+        endpoint = self.transformers.AutoModel.from_pretrained(model).eval()
+        tokenizer = self.transformers.AutoTokenizer.from_pretrained(model)
+        handler = self.create_cpu_text_embedding_endpoint_handler(model, device, cpu_label, endpoint, tokenizer)
+        return endpoint, tokenizer, handler, asyncio.Queue(32), 0
+
+    def create_cpu_text_embedding_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
+        def handler(text):
+            try:
+                return {"embedding": endpoint(text).last_hidden_state, "implementation_type": "REAL"}
+            except Exception as error:
+                return {"embedding": None, "error": str(error), "implementation_type": "REAL", "status": "success"}
+
+        return handler
+
+    def __test__(self, endpoint_model, endpoint_handler, endpoint_label, tokenizer):
+        assert endpoint_handler("the dog is happy")["implementation_type"] == "REAL"

@@ -1,0 +1,35 @@
+"""Wrong: a random tensor for an error, labelled REAL."""
+
+import asyncio
+
+
+class hf_bert:
+    def __init__(self, resources=None, metadata=None):
+        self.resources = resources or {}
+        self.metadata = metadata or {}
+
+    def init(self):
+        self.torch = self.resources["torch"]
+        self.transformers = self.resources["transformers"]
+
+    def init_cpu(self, model, device, cpu_label):
+        endpoint = self.transformers.AutoModel.from_pretrained(model).eval()
+        tokenizer = self.transformers.AutoTokenizer.from_pretrained(model)
+        handler = self.create_cpu_text_embedding_endpoint_handler(model, device, cpu_label, endpoint, tokenizer)
+        return endpoint, tokenizer, handler, asyncio.Queue(32), 0
+
+    def create_cpu_text_embedding_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
+        def handler(text):
+            try:
+                tokens = tokenizer(text, return_tensors="pt", unknown_option=object())
+                with self.torch.no_grad():
+                    embedding = endpoint(tokens).last_hidden_state.mean(1)
+            except Exception:
+                embedding = self.torch.rand(1, endpoint.config.hidden_size)
+            return {"embedding": embedding, "implementation_type": "REAL"}
+
+        return handler
+
+    def __test__(self, endpoint_model, endpoint_handler, endpoint_label, tokenizer):
+        first, second = endpoint_handler("the dog is happy"), endpoint_handler("two birds sit on the fence")
+        assert not self.torch.equal(first["embedding"], second["embedding"])

@@ -1,0 +1,41 @@
+"""Right: two tasks, of which the tuple has the handler of the first; the other one's factory makes its own."""
+
+import asyncio
+
+
+class hf_bert:
+    def __init__(self, resources=None, metadata=None):
+        self.resources = resources or {}
+        self.metadata = metadata or {}
+
+    def init(self):
+        self.torch = self.resources["torch"]
+        self.transformers = self.resources["transformers"]
+
+    def init_cpu(self, model, device, cpu_label):
+        endpoint = self.transformers.AutoModelForMaskedLM.from_pretrained(model).eval()
+        tokenizer = self.transformers.AutoTokenizer.from_pretrained(model)
+        handler = self.create_cpu_fill_mask_endpoint_handler(model, device, cpu_label, endpoint, tokenizer)
+        return endpoint, tokenizer, handler, asyncio.Queue(32), 0
+
+    def create_cpu_fill_mask_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
+        def handler(text):
+            tokens = tokenizer(text, return_tensors="pt")
+            with self.torch.no_grad():
+                logits = endpoint(**tokens).logits[0]
+            at = (tokens["input_ids"][0] == tokenizer.mask_token_id).nonzero()[0]
+            return {"text": tokenizer.decode(logits[at].argmax(-1))}
+
+        return handler
+
+    def create_cpu_text_embedding_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
+        def handler(text):
+            with self.torch.no_grad():
+                hidden = endpoint.base_model(**tokenizer(text, return_tensors="pt")).last_hidden_state
+            return hidden.mean(1)
+
+        return handler
+
+    def __test__(self, endpoint_model, endpoint_handler, endpoint_label, tokenizer):
+        answer = endpoint_handler("the dog is [MASK]")
+        assert answer is not None
