@@ -20,9 +20,9 @@ OPTIONS = (
 
 @pytest.fixture
 def clean(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """An empty directory, and no settings from outside."""
+    """An empty directory, and no settings from outside, nor of the worker that runs these tests."""
     for name in os.environ:
-        if name.startswith("PYTEST_IPFS_"):
+        if name.startswith(("PYTEST_IPFS_", "PYTEST_XDIST_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache-home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
