@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -374,6 +375,7 @@ def versions() -> dict[str, str]:
     return {name: found for name in names if (found := _version(name))}
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from pyflakes.checker import Checker
 from pyflakes.messages import UndefinedLocal, UndefinedName
@@ -32,14 +34,23 @@ from .unfailing import check_unfailing
 def check_wiring(source: SkillSource) -> list[Finding]:
     """Calls that do not fit what they call, names that nothing defines, and a ``__test__`` that cannot fail."""
     try:
-        tree = parse(source.file)
-    except (SyntaxError, OSError):
+        data = Path(source.file).read_bytes()
+    except OSError:
         return []  # that it does not load says so
-    chain = class_chain(tree, source.name)
+    return list(_found(source.file, source.name, data))
+
+
+@lru_cache(maxsize=8)
+def _found(file: str, name: str, data: bytes) -> tuple[Finding, ...]:
+    """The same, looked at once for all the cases of a class while its file holds ``data``."""
+    try:
+        tree = parse(file)
+    except (SyntaxError, OSError):
+        return ()
+    chain = class_chain(tree, name)
     if not chain:
-        return []
+        return ()
     used = _used(tree, chain)
-    file = source.file
     found = [
         *_undefined(tree, used, file),
         *_own(tree, chain, file),
@@ -47,7 +58,7 @@ def check_wiring(source: SkillSource) -> list[Finding]:
         *check_unfailing(tree, chain, file),
         *catching(used, file),
     ]
-    return sorted(found, key=lambda finding: finding.line)
+    return tuple(sorted(found, key=lambda finding: finding.line))
 
 
 def _used(tree: ast.Module, chain: Sequence[ast.ClassDef]) -> list[Definition]:
