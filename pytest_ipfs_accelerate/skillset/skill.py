@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -19,6 +18,8 @@ from .declared import Declared
 from .names import class_name, factory_name, init_name
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ..handlers import Handler
     from ..hardware.base import Endpoint
     from ..tasks.base import Task
@@ -80,6 +81,8 @@ class Skill:
             TypeError, ValueError: the call asks for what there is not.
         """
         # With torch and transformers: imported by who opens an endpoint, never by who makes a class.
+        import asyncio
+
         import torch
 
         from ..hardware.base import NotOnHardware
