@@ -48,7 +48,7 @@ FLOATS = {ScalarType.FLOAT: "fp32", ScalarType.HALF: "fp16", ScalarType.BFLOAT16
 
 
 class LoweringFault(Exception):
-    """torch.export or ExecuTorch does not take a component: says why."""
+    """torch.export or ExecuTorch does not take a component."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,13 +104,11 @@ def _lower(component: TorchComponent, call: Call) -> Lowered:
         try:
             program, metadata = export_call(component, call)
         except Exception as error:
-            raise LoweringFault(f"torch.export does not take {what}: {_first_line(error)}") from error
+            raise LoweringFault(f"torch.export does not take {what}") from error
         try:
             return Lowered(lower_program(program), metadata, False)
         except Exception as error:
-            raise LoweringFault(
-                f"ExecuTorch {version('executorch')} does not take {what}: {_first_line(error)}"
-            ) from error
+            raise LoweringFault(f"ExecuTorch {version('executorch')} does not take {what}") from error
 
 
 def lower_program(program: ExportedProgram) -> bytes:
@@ -125,10 +123,6 @@ def lower_program(program: ExportedProgram) -> bytes:
         compile_config=_get_edge_compile_config("xnnpack"),
     )
     return bytes(edge.to_executorch().buffer)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
 
 
 @contextmanager
