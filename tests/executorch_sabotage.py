@@ -84,7 +84,7 @@ class ElsewhereExecutorch(_Hardware):
         plain = endpoint.component_evidence
 
         def component_evidence(runner: Any) -> Any:
-            for loaded in runner.programs.values():
+            for loaded in runner.programs:
                 loaded.contents.delegates["OpenvinoBackend"] += 1
             return plain(runner)
 

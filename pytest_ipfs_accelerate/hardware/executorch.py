@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -17,16 +18,20 @@ from ..models.checkpoint import Checkpoint
 from ..store import Store
 from ..words import plural
 from .base import Endpoint, Hardware, NotOnHardware
-from .executorch_program import XNNPACK, Contents, Lowered, LoweringFault, contents, lowered
-from .export_torch import TorchComponent, TorchProgram, flat_call
+from .executorch_program import Free, Lowered, LoweringFault, Sizes, lowered
+from .export_torch import Call, TorchComponent, TorchProgram, flat_call
 from .exported import ExportedEndpoint
+from .pte import XNNPACK, Contents, contents
+
+Shapes = Sequence[tuple[int, ...]]
+"""The shape of each tensor of a call."""
 
 WHOLE_FLOATS = ("fp32", "fp64")
 """The precisions of the numbers of a program in fp32: a model may ask for more in places."""
 
 
 class Loaded(ModelRunner):
-    """One program in ExecuTorch's runtime, at fixed shapes."""
+    """One program in ExecuTorch's runtime."""
 
     device = torch.device("cpu")
 
@@ -42,7 +47,7 @@ class Loaded(ModelRunner):
 
     @classmethod
     def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> Loaded:
-        return cls(Lowered(program, metadata, False))
+        return cls(Lowered(program, metadata, Sizes([], {}), False))
 
     def run(self, tensors: Iterable[torch.Tensor]) -> Any:
         """The model's output for the tensors of a call, in order. The runtime has read them and copied what it gives."""
@@ -53,16 +58,23 @@ class Loaded(ModelRunner):
 
 
 class ExecutorchRunner(ModelRunner):
-    """One component: a program for each combination of input shapes, lowered when the first such inputs come."""
+    """One component: a program for each combination of input sizes, lowered when the first such inputs come.
+
+    A component that ``grows``, whose cache is longer at every step, is lowered the second time for any size along the axes in
+    which its calls have differed: some seconds once, and not at every step. Where that cannot be, for each size apart."""
 
     device = torch.device("cpu")
 
-    def __init__(self, component: TorchComponent, key: str, store: Store | None) -> None:
+    def __init__(self, component: TorchComponent, key: str, store: Store | None, *, grows: bool = False) -> None:
         self.metadata = component.metadata
         self.component = component
         self.key = key
         self.store = store
-        self.programs: dict[str, Loaded] = {}
+        self.grows = grows
+        self.programs: list[Loaded] = []
+        self.apart: list[str] = []
+        """Why a component that grows is lowered for each size apart, where it is."""
+        self._forms: dict[str, list[tuple[Shapes, Loaded]]] = defaultdict(list)
 
     @classmethod
     def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> ExecutorchRunner:
@@ -70,9 +82,40 @@ class ExecutorchRunner(ModelRunner):
 
     def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
         call = flat_call(self.component, kwargs)
-        if call.described not in self.programs:
-            self.programs[call.described] = Loaded(lowered(self.component, call, self.key, self.store))
-        return self.programs[call.described].run(call.tensors)
+        shapes = [tuple(tensor.shape) for tensor in call.tensors]
+        alike = self._forms[_form(call)]
+        for _, loaded in alike:
+            if loaded.made.sizes.take(call.tensors):
+                return loaded.run(call.tensors)
+        loaded = self._loaded(call, differing(shapes, [earlier for earlier, _ in alike]) if self.grows else [])
+        alike.append((shapes, loaded))
+        self.programs.append(loaded)
+        return loaded.run(call.tensors)
+
+    def _loaded(self, call: Call, free: Free) -> Loaded:
+        if any(free) and not self.apart:
+            try:
+                return Loaded(lowered(self.component, call, free, self.key, self.store))
+            except LoweringFault as fault:
+                self.apart.append(str(fault))
+        return Loaded(lowered(self.component, call, [], self.key, self.store))
+
+
+def _form(call: Call) -> str:
+    """What two calls share that differ in nothing but sizes."""
+    spec, leaves = json.loads(call.described)
+    return json.dumps([spec, [leaf if isinstance(leaf, str) else [leaf[0], len(leaf[1])] for leaf in leaves]])
+
+
+def differing(shapes: Shapes, earlier: Sequence[Shapes]) -> list[list[int]]:
+    """For each tensor of a call, the axes in which it differs from those of earlier calls; none where one of these now has a
+    size of 0 or 1, which torch.export takes for a constant."""
+    axes = [
+        [axis for axis, size in enumerate(shape) if any(other[index][axis] != size for other in earlier)]
+        for index, shape in enumerate(shapes)
+    ]
+    sizes = [shape[axis] for shape, some in zip(shapes, axes, strict=True) for axis in some]
+    return axes if all(size > 1 for size in sizes) else []
 
 
 class ExecutorchEndpoint(ExportedEndpoint):
@@ -94,11 +137,11 @@ class ExecutorchEndpoint(ExportedEndpoint):
         super().__init__(program, allow_fallback=allow_fallback)
 
     def open(self, name: str, component: Any) -> ExecutorchRunner:
-        return ExecutorchRunner(component, f"{self.key} {name}", self.store)
+        return ExecutorchRunner(component, f"{self.key} {name}", self.store, grows=name == "decode")
 
     def component_evidence(self, runner: ExecutorchRunner) -> dict[str, Any]:
         found = Contents(Counter(), Counter(), Counter(), Counter())
-        for program in runner.programs.values():
+        for program in runner.programs:
             found.nodes.update(program.contents.nodes)
             found.kernels.update(program.contents.kernels)
             found.delegates.update(program.contents.delegates)
@@ -107,8 +150,15 @@ class ExecutorchEndpoint(ExportedEndpoint):
             raise NotOnHardware(f"calls by delegate: {elsewhere}; all of them belong to {XNNPACK}")
         if any(name not in WHOLE_FLOATS for name in found.precisions):
             raise NotOnHardware(f"fp32 was asked for; tensors by precision are {dict(found.precisions)}")
+        programs: list[dict[str, Any]] = []
+        for program in runner.programs:
+            made = program.made
+            programs.append(
+                {"cid": made.cid, "kept": made.kept, **({"sizes": ranges} if (ranges := made.sizes.ranges) else {})}
+            )
         return {
-            "programs": [{"cid": program.made.cid, "kept": program.made.kept} for program in runner.programs.values()],
+            "programs": programs,
+            **({"each size apart": runner.apart[0]} if runner.apart else {}),
             "nodes delegated to XNNPACK": dict(sorted(found.nodes.items())),
             "calls of the delegate": found.delegates[XNNPACK],
             "kernels of ExecuTorch": dict(sorted(found.kernels.items())),
@@ -117,7 +167,7 @@ class ExecutorchEndpoint(ExportedEndpoint):
 
     def warnings(self) -> list[str]:
         runners: Iterable[Any] = self.runners.values()
-        return [each.made.warning for runner in runners for each in runner.programs.values() if each.made.warning]
+        return [each.made.warning for runner in runners for each in runner.programs if each.made.warning]
 
     def evidence(self) -> dict[str, Any]:
         found = super().evidence()

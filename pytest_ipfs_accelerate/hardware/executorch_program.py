@@ -1,34 +1,29 @@
-"""A torch ExportedProgram lowered to an ExecuTorch program for XNNPACK, kept in the store, and read for what it holds."""
+"""A component lowered to an ExecuTorch program for XNNPACK, at fixed sizes or at any, and kept in the store: once is enough."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import json
-import re
 import warnings
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.exir.program import to_edge_transform_and_lower
-from executorch.exir.scalar_type import ScalarType
-from executorch.exir.schema import DelegateCall, KernelCall, Tensor
-from flatbuffers.number_types import Int16Flags, Uint8Flags
-from flatbuffers.table import Table
-from torch.export import ExportedProgram
+from sympy import sympify
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
 from torch.fx.traceback import NodeSource
+from transformers.exporters import exporter_dynamo
 from transformers.exporters.exporter_executorch import _get_edge_compile_config
 from transformers.exporters.metadata import ExportMetadata
-from transformers.exporters.utils import apply_fx_node_fixes, apply_fx_program_fixes, apply_patches
+from transformers.exporters.utils import apply_fx_node_fixes, apply_fx_program_fixes, apply_patches, patch_attribute
 
 from ..store import Damaged, Missing, Store, cid_of
 from .export_torch import Call, TorchComponent, drop_constant_inputs, export_call
@@ -39,26 +34,41 @@ LIBRARIES = ("torch", "transformers", "executorch")
 CODE = ("export_torch.py", "executorch_program.py")
 """Files of this room on which it depends, too."""
 
-XNNPACK = "XnnpackBackend"
-"""The delegate, by the name that the runtime registers it under."""
-
-QUANTISED = 2
-"""The type of a quantised value in the union ``XValueUnion``."""
-
-FLOATS = {ScalarType.FLOAT: "fp32", ScalarType.HALF: "fp16", ScalarType.BFLOAT16: "bf16", ScalarType.DOUBLE: "fp64"}
-
 
 class LoweringFault(Exception):
     """torch.export or ExecuTorch does not take a component."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a program takes: for each tensor its sizes, a number or an expression of symbols (``s1 + 1``), and the smallest and
+    largest number for each symbol."""
+
+    shapes: list[list[int | str]]
+    ranges: dict[str, list[int]]
+
+    def take(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether these are the sizes of some tensors."""
+        pairs = [
+            pair
+            for shape, tensor in zip(self.shapes, tensors, strict=True)
+            for pair in zip(shape, tensor.shape, strict=True)
+        ]
+        symbols = {size: found for size, found in pairs if size in self.ranges}
+        within = all(low <= symbols[name] <= high for name, (low, high) in self.ranges.items() if name in symbols)
+        return within and all(
+            size == found if isinstance(size, int) else sympify(size).subs(symbols) == found for size, found in pairs
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Lowered:
-    """A component at fixed shapes: the bytes of its program, the structure of its output, whether it was in the store, and what
-    was wrong with what was."""
+    """A component: the bytes of its program, the structure of its output, the sizes that it takes, whether it was in the store,
+    and what was wrong with what was."""
 
     pte: bytes
     metadata: ExportMetadata
+    sizes: Sizes
     kept: bool
     warning: str = ""
 
@@ -67,27 +77,48 @@ class Lowered:
         return cid_of(self.pte)
 
 
-def lowered(component: TorchComponent, call: Call, key: str, store: Store | None) -> Lowered:
-    """A component lowered for the shapes of a call, now or at an earlier time. ``key`` says of what it is a component.
+Free = Sequence[Sequence[int]]
+"""For each tensor of a call, the axes along which its size varies."""
+
+ROOM = 4
+"""How many times the size of a call its program takes along an axis that is free: memory is planned for that many."""
+
+
+def lowered(component: TorchComponent, call: Call, free: Free, key: str, store: Store | None) -> Lowered:
+    """A component lowered for the sizes of a call, and for others along the axes that are ``free``, now or at an earlier time.
+    ``key`` says of what it is a component.
 
     Raises:
-        LoweringFault: it cannot be.
+        LoweringFault: it cannot be. That is kept, too, where axes are free: it is tried once.
     """
-    source = hashlib.sha256(json.dumps([key, call.described, dict(component.flags), _made_by()]).encode()).hexdigest()
+    parts = [key, call.described, [list(axes) for axes in free], dict(component.flags), _made_by()]
+    source = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     warning = ""
     if store is not None:
         try:
-            manifest = json.loads(store.get(store.find(source)))
-            return Lowered(store.get(manifest["pte"]), ExportMetadata.from_dict(manifest["metadata"]), True)
+            return _load(store, store.find(source))
         except Damaged as damaged:
             warning = f"the artifact {damaged} in {store.root} was damaged; it is made again"
         except Missing:
             pass
-    found = replace(_lower(component, call), warning=warning)
+    try:
+        found = replace(_lower(component, call, free), warning=warning)
+    except LoweringFault as fault:
+        if store is not None and any(free):
+            store.link(source, store.put(json.dumps({"fault": str(fault)}).encode()))
+        raise
     if store is not None:
-        manifest = {"pte": store.put(found.pte), "metadata": asdict(found.metadata)}
+        manifest = {"pte": store.put(found.pte), "metadata": asdict(found.metadata), "sizes": asdict(found.sizes)}
         store.link(source, store.put(json.dumps(manifest, sort_keys=True).encode()))
     return found
+
+
+def _load(store: Store, cid: str) -> Lowered:
+    manifest = json.loads(store.get(cid))
+    if "fault" in manifest:
+        raise LoweringFault(manifest["fault"])
+    metadata = ExportMetadata.from_dict(manifest["metadata"])
+    return Lowered(store.get(manifest["pte"]), metadata, Sizes(**manifest["sizes"]), True)
 
 
 @cache
@@ -98,18 +129,40 @@ def _made_by() -> tuple[dict[str, str], list[str]]:
     ]
 
 
-def _lower(component: TorchComponent, call: Call) -> Lowered:
+def _lower(component: TorchComponent, call: Call, free: Free) -> Lowered:
     what = component.module or "the model"
     with warnings.catch_warnings(), apply_patches("executorch"), apply_patches("executorch.xnnpack"), _lean():
         warnings.simplefilter("ignore")
         try:
-            program, metadata = export_call(component, call)
+            program, metadata = export_call(component, call, _dynamic_shapes(call, free) if any(free) else None)
         except Exception as error:
             raise LoweringFault(f"torch.export does not take {what}") from error
         try:
-            return Lowered(lower_program(program), metadata, False)
+            pte = lower_program(program)
         except Exception as error:
             raise LoweringFault(f"ExecuTorch {version('executorch')} does not take {what}") from error
+    return Lowered(pte, metadata, _sizes(program), False)
+
+
+def _dynamic_shapes(call: Call, free: Free) -> Any:
+    """What torch.export is told of the arguments of a call: the largest size of each free axis. torch finds which of them are
+    equal, or one longer than another, and which are fixed all the same."""
+    axes = {id(tensor): axes for tensor, axes in zip(call.tensors, free, strict=True)}
+
+    def marked(original: Any) -> Any:
+        return lambda tensor: {axis: Dim.AUTO(max=ROOM * tensor.shape[axis]) for axis in axes[id(tensor)]}
+
+    with patch_attribute(exporter_dynamo, "_auto_dynamic_shape", marked):
+        return exporter_dynamo.get_auto_dynamic_shapes(dict(call.arguments))
+
+
+def _sizes(program: ExportedProgram) -> Sizes:
+    """The sizes of a program's inputs, as its trace has them."""
+    names = program.graph_signature.user_inputs
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    shapes = [[size if isinstance(size, int) else str(size) for size in values[name].shape] for name in names]
+    limits = program.range_constraints.items()
+    return Sizes(shapes, {str(symbol): [int(limit.lower), int(limit.upper)] for symbol, limit in limits})
 
 
 def lower_program(program: ExportedProgram) -> bytes:
@@ -141,82 +194,3 @@ def _lean() -> Iterator[None]:
         if collects:
             gc.enable()
         gc.collect()
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What a program holds: the nodes that XNNPACK computes by their kind, the calls of ExecuTorch's own kernels by name, the
-    calls of delegates by the name of their backend, and the floating-point tensors of both by precision."""
-
-    nodes: Counter[str]
-    kernels: Counter[str]
-    delegates: Counter[str]
-    precisions: Counter[str]
-
-
-def contents(pte: bytes) -> Contents:
-    """Read a program: nothing of this is what the lowering says of itself."""
-    program = deserialize_pte_binary(pte).program
-    found = Contents(Counter(), Counter(), Counter(), Counter())
-    for plan in program.execution_plan:
-        for instruction in (instruction for chain in plan.chains for instruction in chain.instructions):
-            what = instruction.instr_args
-            if isinstance(what, KernelCall):
-                operator = plan.operators[what.op_index]
-                found.kernels[f"{operator.name}.{operator.overload}" if operator.overload else operator.name] += 1
-            elif isinstance(what, DelegateCall):
-                found.delegates[plan.delegates[what.delegate_index].id] += 1
-        for value in plan.values:
-            if isinstance(value.val, Tensor) and value.val.scalar_type in FLOATS:
-                found.precisions[FLOATS[value.val.scalar_type]] += 1
-        for delegate in plan.delegates:
-            if delegate.id == XNNPACK:
-                _read_graph(program.backend_delegate_data[delegate.processed.index].data, found)
-    return found
-
-
-@cache
-def _schema() -> tuple[list[str], list[str]]:
-    """The kinds of nodes and the types of values of XNNPACK's graphs by their numbers, as the installed schema has them."""
-    text = (files("executorch.backends.xnnpack.serialization") / "runtime_schema.fbs").read_text("utf-8")
-    text = re.sub(r"//.*", "", text)
-
-    def names(declaration: str) -> list[str]:
-        block = re.search(rf"{declaration}[^{{]*{{([^}}]*)}}", text)
-        assert block is not None, f"the schema declares no {declaration}"
-        return re.findall(r"(\w+)\s*(?::\s*\w+|=\s*\d+)?\s*,", block.group(1) + ",")
-
-    return ["", *names("union XNodeUnion")], names("enum XNNDatatype")
-
-
-def _read_graph(data: bytes, found: Contents) -> None:
-    """Count what is in the flatbuffer of one XNNPACK graph: the table ``XNNGraph`` of its ``runtime_schema.fbs``, behind the
-    header ``XNNHeader``. The numbers are those of the fields in their tables; a union takes two, its type and its value."""
-    kinds, types = _schema()
-    graph = bytes(data[int.from_bytes(data[10:14], "little") :])
-    root = Table(graph, int.from_bytes(graph[:4], "little"))
-    for node in _tables(root, 1):
-        found.nodes[kinds[node.Get(Uint8Flags, _slot(node, 0))].removeprefix("XNN")] += 1
-    for value in _tables(root, 2):
-        tensor = _table(value, 1)
-        if value.Get(Uint8Flags, _slot(value, 0)) == QUANTISED:
-            tensor = _table(tensor, 0)
-        datatype = types[tensor.Get(Int16Flags, _slot(tensor, 0))].removeprefix("xnn_datatype_")
-        if datatype != "int32":
-            found.precisions[datatype] += 1
-
-
-def _slot(table: Table, field: int) -> int:
-    """Where a field of a table lies in its bytes."""
-    return int(table.Pos + table.Offset(4 + 2 * field))
-
-
-def _table(table: Table, field: int) -> Table:
-    return Table(table.Bytes, table.Indirect(_slot(table, field)))
-
-
-def _tables(table: Table, field: int) -> Iterator[Table]:
-    offset = table.Offset(4 + 2 * field)
-    start = table.Vector(offset)
-    for place in range(table.VectorLen(offset)):
-        yield Table(table.Bytes, table.Indirect(start + 4 * place))

@@ -23,14 +23,8 @@ from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import se
 
 from pytest_ipfs_accelerate.hardware import executorch
 from pytest_ipfs_accelerate.hardware.executorch import Loaded
-from pytest_ipfs_accelerate.hardware.executorch_program import (
-    Contents,
-    Lowered,
-    LoweringFault,
-    _read_graph,
-    contents,
-    lower_program,
-)
+from pytest_ipfs_accelerate.hardware.executorch_program import Lowered, LoweringFault, Sizes, lower_program
+from pytest_ipfs_accelerate.hardware.pte import Contents, _read_graph, contents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -151,7 +145,7 @@ def test_the_contents_of_a_program() -> None:
 
 def test_an_operator_without_a_kernel_is_named() -> None:
     with pytest.raises(LoweringFault, match=r"ExecuTorch .* has no kernel aten::sort\.values"):
-        Loaded(Lowered(pte(Sorted(sorts=True)), ExportMetadata(out_spec=ONE_TENSOR), False))
+        Loaded(Lowered(pte(Sorted(sorts=True)), ExportMetadata(out_spec=ONE_TENSOR), Sizes([], {}), False))
 
 
 def test_a_quantised_value_counts_in_its_own_precision() -> None:
