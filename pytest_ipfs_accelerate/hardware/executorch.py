@@ -72,7 +72,7 @@ class ExecutorchRunner(ModelRunner):
         self.store = store
         self.grows = grows
         self.programs: list[Loaded] = []
-        self.apart: list[str] = []
+        self.apart = ""
         """Why a component that grows is lowered for each size apart, where it is."""
         self._forms: dict[str, list[tuple[Shapes, Loaded]]] = defaultdict(list)
 
@@ -97,7 +97,7 @@ class ExecutorchRunner(ModelRunner):
             try:
                 return Loaded(lowered(self.component, call, free, self.key, self.store))
             except LoweringFault as fault:
-                self.apart.append(str(fault))
+                self.apart = str(fault)
         return Loaded(lowered(self.component, call, [], self.key, self.store))
 
 
@@ -158,7 +158,7 @@ class ExecutorchEndpoint(ExportedEndpoint):
             )
         return {
             "programs": programs,
-            **({"each size apart": runner.apart[0]} if runner.apart else {}),
+            **({"each size apart": runner.apart} if runner.apart else {}),
             "nodes delegated to XNNPACK": dict(sorted(found.nodes.items())),
             "calls of the delegate": found.delegates[XNNPACK],
             "kernels of ExecuTorch": dict(sorted(found.kernels.items())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch.utils import _pytree as pytree
 from transformers.exporters.metadata import ExportMetadata
 
 from pytest_ipfs_accelerate.runner import run_case
+from pytest_ipfs_accelerate.store import Store
 from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Stage, Verdict
 
 pytest.importorskip("executorch", reason="executorch is not installed: it is in the extra executorch alone")
@@ -21,9 +23,10 @@ pytest.importorskip("executorch", reason="executorch is not installed: it is in 
 from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as schema
 from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import serialize_xnnpack_binary
 
-from pytest_ipfs_accelerate.hardware import executorch
-from pytest_ipfs_accelerate.hardware.executorch import Loaded
-from pytest_ipfs_accelerate.hardware.executorch_program import Lowered, LoweringFault, Sizes, lower_program
+from pytest_ipfs_accelerate.hardware import executorch, executorch_program
+from pytest_ipfs_accelerate.hardware.executorch import ExecutorchRunner, Loaded, differing
+from pytest_ipfs_accelerate.hardware.executorch_program import Lowered, LoweringFault, Sizes, lower_program, lowered
+from pytest_ipfs_accelerate.hardware.export_torch import TorchComponent, flat_call
 from pytest_ipfs_accelerate.hardware.pte import Contents, _read_graph, contents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -115,6 +118,77 @@ def test_a_damaged_program_is_lowered_again(kept: Path) -> None:
 
 
 ONE_TENSOR = pytree.treespec_dumps(pytree.tree_structure(torch.ones(1)))
+
+
+def test_a_decode_step_is_lowered_for_any_length_once_a_second_one_comes(kept: Path) -> None:
+    whole = job("gpt2", "text-generation", "executorch")
+    recipe = replace(whole.recipe, config={**whole.recipe.config, "n_layer": 1})
+    verdict = run_case(replace(whole, recipe=recipe, cache_dir=str(kept), cache_size=1_000_000_000), lambda stage: None)
+    assert verdict.outcome is Outcome.PASSED, verdict
+    backend = verdict.evidence["backend"]
+    first, *others = backend["components"]["decode"]["programs"]
+    assert "sizes" not in first
+    assert all(program["sizes"] for program in others)
+    assert backend["calls"]["decode"] == 20
+    assert len(others) == 2, "one for a longer cache, and one for a batch of two, too"
+    assert "each size apart" not in backend["components"]["decode"]
+
+
+def test_the_sizes_that_a_program_takes() -> None:
+    sizes = Sizes([[2, 1], [2, 4, "s3", 16], [2, "s3 + 1"]], {"s3": [2, 8]})
+    for length, other, fits in ((2, 3, True), (8, 9, True), (9, 10, False), (1, 2, False), (4, 4, False)):
+        tensors = [torch.zeros(2, 1), torch.zeros(2, 4, length, 16), torch.zeros(2, other)]
+        assert sizes.take(tensors) is fits, (length, other)
+    assert not sizes.take([torch.zeros(1, 1), torch.zeros(2, 4, 4, 16), torch.zeros(2, 5)])
+
+
+def test_the_axes_in_which_calls_differ() -> None:
+    shapes = [(1, 1), (1, 4, 5, 16)]
+    assert differing(shapes, []) == [[], []]
+    assert differing([(1, 1), (1, 4, 6, 16)], [shapes]) == [[], [2]]
+    assert differing([(2, 1), (2, 4, 9, 16)], [shapes, [(1, 1), (1, 4, 6, 16)]]) == [[0], [0, 2]]
+    assert differing([(1, 1), (1, 4, 6, 16)], [[(2, 1), (2, 4, 5, 16)]]) == [], "a size of 1 is a constant to torch"
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_what_cannot_be_lowered_for_any_size_is_lowered_for_each(monkeypatch: pytest.MonkeyPatch, takes: bool) -> None:
+    asked: list[Any] = []
+
+    def lower(component: Any, call: Any, free: Any, key: str, store: Any) -> Any:
+        asked.append([list(axes) for axes in free])
+        if any(free) and not takes:
+            raise LoweringFault("ExecuTorch does not take the model")
+        shape = [f"s{axis}" if free and axis in free[0] else size for axis, size in enumerate(call.tensors[0].shape)]
+        return SimpleNamespace(sizes=Sizes([shape], {name: [2, 9] for name in shape if isinstance(name, str)}))
+
+    monkeypatch.setattr(executorch, "lowered", lower)
+    monkeypatch.setattr(executorch, "Loaded", lambda made: SimpleNamespace(made=made, run=lambda tensors: None))
+    component = TorchComponent(Sorted(), "", ExportMetadata(kwargs={"x": {"rank": 2}}), {})
+    runner = ExecutorchRunner(component, "", None, grows=True)
+    for length in (4, 5, 6, 4):
+        runner(x=torch.zeros(2, length))
+    assert asked == ([[], [[1]]] if takes else [[], [[1]], [], []])
+    assert runner.apart == ("" if takes else "ExecuTorch does not take the model")
+    apart = ExecutorchRunner(component, "", None)
+    for length in (4, 5):
+        apart(x=torch.zeros(2, length))
+    assert asked[-2:] == [[], []]
+
+
+def test_that_something_cannot_be_lowered_for_any_size_is_kept(monkeypatch: pytest.MonkeyPatch, kept: Path) -> None:
+    tries: list[Any] = []
+
+    def fail(component: Any, call: Any, free: Any) -> Any:
+        tries.append(free)
+        raise LoweringFault("ExecuTorch does not take the model")
+
+    monkeypatch.setattr(executorch_program, "_lower", fail)
+    component = TorchComponent(Sorted(), "", ExportMetadata(kwargs={"x": {"rank": 2}}), {})
+    call = flat_call(component, {"x": torch.zeros(2, 4)})
+    for free in ([[1]], [[1]], [], []):
+        with pytest.raises(LoweringFault, match="does not take the model"):
+            lowered(component, call, free, "a key", Store(kept, 1_000_000))
+    assert tries == [[[1]], [], []]
 
 
 class Sorted(torch.nn.Module):
