@@ -78,6 +78,7 @@ HARDWARE = {
             _SOC_MODELS,
         ),
         _hardware("inductor", "inductor:Inductor", "torch.compile on the CPU, as generated C++", default=False),
+        _hardware("executorch", "executorch:Executorch", "ExecuTorch with XNNPACK on the CPU", default=False),
         _hardware("rocm", "torch_device:Rocm", "torch eager on an AMD GPU", _FLOATS, r"\d+", default=False),
     )
 }

@@ -371,7 +371,10 @@ class CaseRun:
 
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that a verdict depends on."""
-    names = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "onnxruntime-qnn", "coremltools")
+    names = (
+        *("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "onnxruntime-qnn", "coremltools"),
+        "executorch",
+    )
     return {name: found for name in names if (found := _version(name))}
 
 

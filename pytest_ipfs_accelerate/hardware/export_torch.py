@@ -154,8 +154,11 @@ class _Exporter(DynamoExporter):
         return program, metadata
 
 
-def export_call(component: TorchComponent, call: Call) -> tuple[ExportedProgram, ExportMetadata]:
-    """A component exported for the shapes of a call.
+def export_call(
+    component: TorchComponent, call: Call, dynamic_shapes: Any = None
+) -> tuple[ExportedProgram, ExportMetadata]:
+    """A component exported for the shapes of a call; with ``dynamic_shapes``, those of torch.export for its arguments, along
+    these axes for others, too.
 
     The program takes the leaves of the call in order and gives the tensors of the output in order; what else the model
     returns is in the metadata.
@@ -168,9 +171,10 @@ def export_call(component: TorchComponent, call: Call) -> tuple[ExportedProgram,
     )
     exporter = _Exporter()  # type: ignore[no-untyped-call]
     model: Any = component.model
+    config = DynamoConfig(dynamic_shapes=dynamic_shapes)
     # Grouped experts count tokens by a histogram and multiply by groups of that size, which depends on data.
     with patched(), without_loss(model), use_experts_implementation(model, "batched_mm"):
-        program, metadata = exporter.export_program(model, {**arguments, **component.flags}, DynamoConfig())
+        program, metadata = exporter.export_program(model, {**arguments, **component.flags}, config)
     return program, metadata
 
 

@@ -135,6 +135,11 @@ def inductor() -> Availability:
     return _unless("" if found else "no C++ compiler: install g++ or clang++, or set CXX", f"CPU, through {found}")
 
 
+def executorch() -> Availability:
+    reason = missing("torch", "transformers") or missing("executorch", extra="executorch") or no_exporters()
+    return _unless(reason, "XNNPACK on the CPU")
+
+
 def rocm() -> Availability:
     if reason := missing("torch", "transformers"):
         return _unless(reason, "")

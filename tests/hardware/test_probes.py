@@ -20,7 +20,7 @@ from pytest_ipfs_accelerate.verdict import Implementation
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """What is installed, whatever is here: a test takes away from it."""
-    modules = {"torch", "transformers", "onnxscript", "onnxruntime", "openvino", "onnxruntime_qnn"}
+    modules = {"torch", "transformers", "onnxscript", "onnxruntime", "openvino", "onnxruntime_qnn", "executorch"}
     monkeypatch.setattr(probes, "find_spec", lambda name: find_spec("sys") if name in modules else None)
     monkeypatch.setattr(probes, "version", lambda name: "2.13.0")
     monkeypatch.setattr(probes, "no_exporters", lambda: "")
@@ -41,6 +41,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
             "onnxruntime_qnn",
             "onnxruntime-qnn is not installed: pip install 'pytest-ipfs-accelerate[qualcomm]'",
         ),
+        (
+            probes.executorch,
+            "executorch",
+            "executorch is not installed: pip install 'pytest-ipfs-accelerate[executorch]'",
+        ),
     ],
 )
 def test_a_missing_library_names_what_to_install(installed: set[str], probe: Any, module: str, words: str) -> None:
@@ -55,7 +60,7 @@ def test_a_transformers_that_cannot_export(monkeypatch: pytest.MonkeyPatch, tmp_
     package = tmp_path / "transformers"
     monkeypatch.setattr(probes, "find_spec", lambda name: SimpleNamespace(origin=str(package / "__init__.py")))
     monkeypatch.setattr(probes, "version", lambda name: "5.7.0")
-    for probe in (probes.onnxruntime, probes.openvino, probes.qualcomm):
+    for probe in (probes.onnxruntime, probes.openvino, probes.qualcomm, probes.executorch):
         assert probe().reason == "transformers 5.7.0 has no exporters: pip install 'transformers>=5.23'"
     assert probes.cpu().available
     (package / "exporters" / "runners").mkdir(parents=True)
@@ -63,7 +68,8 @@ def test_a_transformers_that_cannot_export(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_what_is_installed_is_available(installed: set[str]) -> None:
-    assert all(probe().available for probe in (probes.cpu, probes.onnxruntime, probes.openvino, probes.qualcomm))
+    available = (probes.cpu, probes.onnxruntime, probes.openvino, probes.qualcomm, probes.executorch)
+    assert all(probe().available for probe in available)
 
 
 def test_a_simulator_is_called_one(installed: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
