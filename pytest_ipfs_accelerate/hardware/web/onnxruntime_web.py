@@ -1,0 +1,156 @@
+"""ONNX Runtime Web in a headless browser: WebAssembly on the CPU, or WebGPU on what the browser has for one."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import onnx
+import torch
+from torch import Tensor
+from transformers.exporters.metadata import ExportMetadata
+from transformers.exporters.runners.base import ModelRunner
+from transformers.exporters.utils import onnx_inputs
+
+from ...models.checkpoint import Checkpoint
+from ...verdict import Implementation
+from ..base import Endpoint, Hardware, NotOnHardware
+from ..export import Component, Program
+from ..exported import ExportedEndpoint
+from ..operators import EVALUATOR, PLAIN
+from ..placement import placed
+from .placements import CPU, integer_nodes, read_placements
+from .runtime import Opened, WebRuntime, shared_runtime
+
+PROVIDERS = {"wasm": CPU, "webgpu": "WebGpuExecutionProvider"}
+"""The provider on which nodes belong, as ONNX Runtime logs it: WebAssembly is its CPU."""
+
+
+class WebRunner(ModelRunner):
+    """One component in the page. On WebGPU a session for each combination of input shapes: with these fixed, what computes
+    shapes is folded away, and would run on the CPU otherwise."""
+
+    def __init__(self, runtime: WebRuntime, model: bytes, metadata: ExportMetadata, *, static: bool) -> None:
+        super().__init__(metadata)
+        self.runtime = runtime
+        self.model = model
+        self.static = static
+        graph = onnx.load_from_string(model).graph
+        self._inputs = {value.name: value.type.tensor_type.shape.dim for value in graph.input}
+        self.output_names = [value.name for value in graph.output]
+        self.sessions: dict[tuple[tuple[str, int], ...], Opened] = {}
+        self.dispatches: list[int] = []
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @classmethod
+    def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> WebRunner:
+        return cls(shared_runtime("wasm", 1), program, metadata, static=False)
+
+    def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
+        feeds = onnx_inputs(list(self._inputs), kwargs)
+        outputs, dispatches = self.runtime.run(self._session(feeds), feeds)
+        self.dispatches.append(dispatches)
+        return self.unflatten([outputs[name] for name in self.output_names])
+
+    def _session(self, feeds: Mapping[str, Tensor]) -> Opened:
+        sizes = {
+            dimension.dim_param: size
+            for name, dimensions in self._inputs.items()
+            for dimension, size in zip(dimensions, feeds[name].shape, strict=True)
+            if dimension.dim_param and self.static
+        }
+        key = tuple(sorted(sizes.items()))
+        if key not in self.sessions:
+            opened = self.runtime.open(self.model, sizes)
+            weakref.finalize(self, self.runtime.release, opened)
+            self.sessions[key] = opened
+        return self.sessions[key]
+
+
+class WebEndpoint(ExportedEndpoint):
+    """A program in ONNX Runtime Web, in fp32: on one execution provider, in the page of one browser."""
+
+    precision = "fp32"
+    settled = False  # a session opens with the first inputs of its shapes
+    witnesses = (EVALUATOR, PLAIN)
+
+    def __init__(
+        self,
+        program: Program,
+        threads: int = 1,
+        provider: str = "wasm",
+        device: str = "",
+        *,
+        allow_fallback: bool = False,
+    ) -> None:
+        self.provider = provider
+        self.runtime = shared_runtime(provider, threads, device)
+        adapter = self.runtime.adapter
+        if adapter is not None and adapter.software:
+            # Everything but the GPU is real: whoever reads a report must not take it for one.
+            self.implementation = Implementation.SIMULATOR
+        self.device = f"{adapter.name}, {self.runtime.browser.version}" if adapter else self.runtime.browser.version
+        super().__init__(program, allow_fallback=allow_fallback)
+
+    def open(self, name: str, component: Component) -> WebRunner:
+        return WebRunner(self.runtime, component.onnx, component.metadata, static=self.provider == "webgpu")
+
+    def evidence(self) -> dict[str, Any]:
+        found = {**super().evidence(), "libraries": self.runtime.description, "execution provider": self.provider}
+        if self.runtime.adapter is None:
+            return found | {"threads": self.runtime.threads}
+        device = self.runtime.device()
+        if device is None or device != self.runtime.adapter:
+            raise NotOnHardware(f"the browser offers {self.runtime.adapter}; ONNX Runtime Web computed on {device}")
+        return found | {"adapter": dict(device.described)}
+
+    def component_evidence(self, runner: WebRunner) -> dict[str, Any]:
+        belongs = PROVIDERS[self.provider]
+        nodes: Counter[str] = Counter()
+        integers = 0
+        exempt = integer_nodes(runner.model) if self.provider == "webgpu" else frozenset()
+        for session in runner.sessions.values():
+            placements = read_placements(session.log)
+            nodes.update(placements.counts)
+            elsewhere = [name for name in placements.names.get(CPU, ()) if name in exempt]
+            nodes[CPU] -= len(elsewhere)
+            integers += len(elsewhere)
+        found = placed(+nodes, belongs, allow_fallback=self.allow_fallback)
+        if self.provider == "wasm":
+            return found
+        if not all(runner.dispatches):
+            raise NotOnHardware("a run gave the GPU nothing to do")
+        return {
+            **found,
+            "integer nodes on the CPU": integers,
+            "sessions": len(runner.sessions),
+            "dispatches to the GPU": sum(runner.dispatches),
+        }
+
+
+class OnnxRuntimeWeb(Hardware):
+    """The exported ONNX graphs in ONNX Runtime Web, on one execution provider."""
+
+    format = "onnx"
+    provider: ClassVar[str]
+
+    def lower(self, checkpoint: Checkpoint, program: Program | None) -> Endpoint:
+        assert program is not None, "this hardware reads an exported program"
+        return WebEndpoint(program, self.threads, self.provider, self.device, allow_fallback=self.allow_fallback)
+
+
+class Wasm(OnnxRuntimeWeb):
+    """WebAssembly: the CPU, from within a browser."""
+
+    provider = "wasm"
+
+
+class WebGpu(OnnxRuntimeWeb):
+    """WebGPU: a GPU from within a browser, or the CPU that plays one, which is called so."""
+
+    provider = "webgpu"
