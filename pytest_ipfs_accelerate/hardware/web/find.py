@@ -53,8 +53,8 @@ def find_runtime(provider: str, environment: Mapping[str, str] = os.environ) -> 
         if named:
             return None, f"{RUNTIME} is {named}, which is no directory"
         return None, (
-            f"onnxruntime-web is not in {INSTALLED.parts[0]} of this directory or of one above it: npm install onnxruntime-web, "
-            f"or set {RUNTIME} to its directory dist"
+            f"onnxruntime-web is not in {INSTALLED.parts[0]} of this directory or of one above it: "
+            f"npm install onnxruntime-web, or set {RUNTIME} to its directory dist"
         )
     if lacking := [name for name in needed(provider) if not (place / name).is_file()]:
         return None, f"{place} lacks {', '.join(lacking)}: npm install onnxruntime-web@latest"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -21,11 +21,16 @@ from ..export import Component, Program
 from ..exported import ExportedEndpoint
 from ..operators import EVALUATOR, PLAIN
 from ..placement import placed
-from .placements import CPU, integer_nodes, read_placements
+from .placements import CPU, Placements, integer_nodes, read_placements
 from .runtime import Opened, WebRuntime, shared_runtime
 
 PROVIDERS = {"wasm": CPU, "webgpu": "WebGpuExecutionProvider"}
 """The provider on which nodes belong, as ONNX Runtime logs it: WebAssembly is its CPU."""
+
+
+Sizes = tuple[tuple[str, int], ...]
+SESSION_BYTES = 256 * 2**20
+"""How large the models of the open sessions of one component may be together: a page has 4 GiB, and each holds its weights."""
 
 
 class WebRunner(ModelRunner):
@@ -40,8 +45,10 @@ class WebRunner(ModelRunner):
         graph = onnx.load_from_string(model).graph
         self._inputs = {value.name: value.type.tensor_type.shape.dim for value in graph.input}
         self.output_names = [value.name for value in graph.output]
-        self.sessions: dict[tuple[tuple[str, int], ...], Opened] = {}
+        self.placements: dict[Sizes, Placements] = {}
         self.dispatches: list[int] = []
+        self._sessions: OrderedDict[Sizes, Opened] = OrderedDict()
+        weakref.finalize(self, _release_all, runtime, self._sessions)
 
     @property
     def device(self) -> torch.device:
@@ -65,11 +72,18 @@ class WebRunner(ModelRunner):
             if dimension.dim_param and self.static
         }
         key = tuple(sorted(sizes.items()))
-        if key not in self.sessions:
-            opened = self.runtime.open(self.model, sizes)
-            weakref.finalize(self, self.runtime.release, opened)
-            self.sessions[key] = opened
-        return self.sessions[key]
+        if key not in self._sessions:
+            while len(self._sessions) >= max(1, SESSION_BYTES // len(self.model)):
+                self.runtime.release(self._sessions.popitem(last=False)[1])
+            self._sessions[key] = opened = self.runtime.open(self.model, sizes)
+            self.placements[key] = read_placements(opened.log)
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
+
+
+def _release_all(runtime: WebRuntime, sessions: OrderedDict[Sizes, Opened]) -> None:
+    while sessions:
+        runtime.release(sessions.popitem()[1])
 
 
 class WebEndpoint(ExportedEndpoint):
@@ -110,17 +124,22 @@ class WebEndpoint(ExportedEndpoint):
         return found | {"adapter": dict(device.described)}
 
     def component_evidence(self, runner: WebRunner) -> dict[str, Any]:
-        belongs = PROVIDERS[self.provider]
         nodes: Counter[str] = Counter()
         integers = 0
+        fallen: dict[str, None] = {}
         exempt = integer_nodes(runner.model) if self.provider == "webgpu" else frozenset()
-        for session in runner.sessions.values():
-            placements = read_placements(session.log)
+        for placements in runner.placements.values():
             nodes.update(placements.counts)
-            elsewhere = [name for name in placements.names.get(CPU, ()) if name in exempt]
-            nodes[CPU] -= len(elsewhere)
-            integers += len(elsewhere)
-        found = placed(+nodes, belongs, allow_fallback=self.allow_fallback)
+            if self.provider == "webgpu":
+                on_cpu = placements.names.get(CPU, ())
+                fallen |= dict.fromkeys(node for node in on_cpu if node not in exempt)
+                exempted = sum(node in exempt for node in on_cpu)
+                nodes[CPU] -= exempted
+                integers += exempted
+        try:
+            found = placed(+nodes, PROVIDERS[self.provider], allow_fallback=self.allow_fallback)
+        except NotOnHardware as error:
+            raise NotOnHardware(f"{error}: {', '.join([*fallen][:3])}" if fallen else str(error)) from None
         if self.provider == "wasm":
             return found
         if not all(runner.dispatches):
@@ -128,7 +147,7 @@ class WebEndpoint(ExportedEndpoint):
         return {
             **found,
             "integer nodes on the CPU": integers,
-            "sessions": len(runner.sessions),
+            "sessions": len(runner.placements),
             "dispatches to the GPU": sum(runner.dispatches),
         }
 

@@ -64,16 +64,20 @@ def read_placements(log: Iterable[str]) -> Placements:
 
 
 def integer_nodes(graph: bytes) -> frozenset[str]:
-    """Names of the nodes that neither read nor give a floating-point number; those of whose values one has no known type are
-    not among them. WebGPU's language has no integers of 64 bits and no Booleans in memory, so that ONNX Runtime computes
-    shapes, positions and masks on the CPU; numbers it need not."""
+    """Names of the nodes that compute with integers and Booleans alone, and of the casts between those and floating-point
+    numbers; a node of whose values one has no known type is not among them. WebGPU's language has no integers of 64 bits and
+    no Booleans in memory, so that ONNX Runtime computes positions and masks on the CPU; with other numbers it need not."""
     model = typed(graph).graph
     types = {value.name: value.type.tensor_type.elem_type for value in [*model.input, *model.value_info, *model.output]}
     types |= {constant.name: constant.data_type for constant in model.initializer}
     found = set()
     for node in model.node:
-        values = [types.get(name, TensorProto.UNDEFINED) for name in (*node.input, *node.output) if name]
-        if not any(each in (*_FLOATS, TensorProto.UNDEFINED) for each in values) and not _subgraphs(node):
+        read, given = (
+            {types.get(name, TensorProto.UNDEFINED) for name in names if name} for names in (node.input, node.output)
+        )
+        whole = [not values & {*_FLOATS, TensorProto.UNDEFINED} for values in (read, given)]
+        border = node.op_type == "Cast" and any(whole) and TensorProto.UNDEFINED not in read | given
+        if (all(whole) or border) and not _subgraphs(node):
             found.add(node.name)
     return frozenset(found)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from onnx import TensorProto, helper
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -47,8 +48,8 @@ SOFTWARE_NAMES = ("swiftshader", "llvmpipe", "lavapipe", "softpipe", "basic rend
 
 
 def adapter_of(described: Mapping[str, Any]) -> Adapter:
-    """An adapter from what the browser says of it. One that is neither marked as a fallback nor of type CPU, but has the name of
-    a software renderer, is one all the same."""
+    """An adapter from what the browser says of it. One that is neither marked as a fallback nor of type CPU, but has the name
+    of a software renderer, is one all the same."""
     words = [str(described.get(key) or "") for key in ("description", "vendor", "architecture", "device", "driver")]
     software = (
         bool(described.get("fallback"))
@@ -94,6 +95,9 @@ class WebRuntime:
         if threads > 1 and not started["isolated"]:
             raise BrowserFailed("the page is not isolated, and WebAssembly has no threads in it")
         self.threads = threads
+        if provider == "webgpu":
+            # Held for good: with its last session ONNX Runtime destroys the device, and all shaders that it compiled.
+            self.anchor = self.open(_smallest(), {})
 
     def _loaded(self) -> None:
         limit = time.monotonic() + LOAD_SECONDS
@@ -155,6 +159,14 @@ class WebRuntime:
             # What threw may have left the WebAssembly instance in any state: the next case gets another one.
             self.alive = False
             raise
+
+
+def _smallest() -> bytes:
+    """A graph of one node."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "relu")], "smallest", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 @cache
