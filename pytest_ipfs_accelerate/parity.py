@@ -57,7 +57,9 @@ TOLERANCES: Mapping[tuple[str, str], Tolerance] = {
     ("rocm", "fp32"): Tolerance(relative_l2=1e-4, max_abs=1e-6, source="as cuda; to be calibrated on a GPU"),
     ("wasm", "fp32"): _FP32,
     ("webgpu", "fp32"): Tolerance(
-        relative_l2=1e-4, max_abs=1e-6, source="WGSL rounds exp and tanh more coarsely than C; to be calibrated on a GPU"
+        relative_l2=1e-4,
+        max_abs=1e-6,
+        source="WGSL rounds exp and tanh more coarsely than C; to be calibrated on a GPU",
     ),
     ("webgpu simulator", "fp32"): _FP32,
     ("apple converted", "fp32"): Tolerance(

@@ -132,12 +132,11 @@ def _close(process: subprocess.Popen[bytes], *pipes: IO[bytes]) -> None:
 
 
 class Page:
-    """One page, closed with this object."""
+    """One page, which ends with its browser."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser = browser
         target = browser.command("Target.createTarget", url="about:blank")["targetId"]
-        self._close = weakref.finalize(self, _close_page, weakref.ref(browser), target)
         self._session = browser.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         browser.command("Inspector.enable", self._session)
         browser.command("Page.navigate", self._session, url=url)
@@ -155,12 +154,3 @@ class Page:
             error = thrown.get("exception", {})
             raise BrowserFailed(error.get("description") or str(error.get("value")) or thrown["text"])
         return answer["result"].get("value")
-
-
-def _close_page(browser: weakref.ref[Browser], target: str) -> None:
-    held = browser()
-    if held is not None and held.close.alive:
-        try:
-            held.command("Target.closeTarget", targetId=target)
-        except BrowserFailed:
-            pass  # it is gone with its browser

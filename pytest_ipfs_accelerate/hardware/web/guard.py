@@ -7,6 +7,7 @@ and never writes to: it ends with that process, by SIGKILL too. The directory (t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,10 +17,8 @@ import threading
 
 
 def _end_group(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # it has ended already
 
 
 def main(read: int, write: int, directory: str, command: list[str]) -> int:
@@ -32,7 +31,7 @@ def main(read: int, write: int, directory: str, command: list[str]) -> int:
     os.dup2(spare[1], 4)
     try:
         browser = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(3, 4), start_new_session=True)
-        os.closerange(3, max(spare) + 1)  # else this process would hold the pipes of a dead browser open
+        os.closerange(3, max(read, write, *spare) + 1)  # else this process would hold the pipes of a dead browser open
 
         def watch() -> None:
             sys.stdin.buffer.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import onnx
@@ -19,6 +20,7 @@ from ...verdict import Implementation
 from ..base import Endpoint, Hardware, NotOnHardware
 from ..export import Component, Program
 from ..exported import ExportedEndpoint
+from ..onnxruntime import weights_in_fp32
 from ..operators import EVALUATOR, PLAIN
 from ..placement import placed
 from .placements import CPU, Placements, integer_nodes, read_placements
@@ -48,7 +50,7 @@ class WebRunner(ModelRunner):
         self.placements: dict[Sizes, Placements] = {}
         self.dispatches: list[int] = []
         self._sessions: OrderedDict[Sizes, Opened] = OrderedDict()
-        weakref.finalize(self, _release_all, runtime, self._sessions)
+        weakref.finalize(self, runtime.spent.append, self._sessions).atexit = False
 
     @property
     def device(self) -> torch.device:
@@ -81,11 +83,6 @@ class WebRunner(ModelRunner):
         return self._sessions[key]
 
 
-def _release_all(runtime: WebRuntime, sessions: OrderedDict[Sizes, Opened]) -> None:
-    while sessions:
-        runtime.release(sessions.popitem()[1])
-
-
 class WebEndpoint(ExportedEndpoint):
     """A program in ONNX Runtime Web, in fp32: on one execution provider, in the page of one browser."""
 
@@ -115,13 +112,22 @@ class WebEndpoint(ExportedEndpoint):
         return WebRunner(self.runtime, component.onnx, component.metadata, static=self.provider == "webgpu")
 
     def evidence(self) -> dict[str, Any]:
-        found = {**super().evidence(), "libraries": self.runtime.description, "execution provider": self.provider}
+        found = {
+            **super().evidence(),
+            "weights by precision": self.weights,
+            "libraries": self.runtime.description,
+            "execution provider": self.provider,
+        }
         if self.runtime.adapter is None:
             return found | {"threads": self.runtime.threads}
         device = self.runtime.device()
         if device is None or device != self.runtime.adapter:
             raise NotOnHardware(f"the browser offers {self.runtime.adapter}; ONNX Runtime Web computed on {device}")
         return found | {"adapter": dict(device.described)}
+
+    @cached_property
+    def weights(self) -> dict[str, int]:
+        return weights_in_fp32(self.program)
 
     def component_evidence(self, runner: WebRunner) -> dict[str, Any]:
         nodes: Counter[str] = Counter()

@@ -25,23 +25,24 @@ CPU = "CPUExecutionProvider"
 _MARK = "VerifyEachNodeIsAssignedToAnEp]"
 _ALL = re.compile(r"All nodes placed on \[(\w*)\]\. Number of nodes: (\d+)")
 _SOME = re.compile(r"Node\(s\) placed on \[(\w*)\]\. Number of nodes: (\d+)")
-_NODE = re.compile(r"(\w+) \((.*)\)")
+_NODE = re.compile(r"\w+ \(.*\)")
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True, slots=True)
 class Placements:
-    """How many nodes each provider has, and the names of those on each where there is more than one provider."""
+    """How many nodes each provider has, and which, where there is more than one provider: ``Cast (its name)``."""
 
     counts: Mapping[str, int]
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_placements(log: Iterable[str]) -> Placements:
-    """The placements that the log of one session reports, those of its subgraphs added.
+    """The placements that the log of one session reports, those of its subgraphs added. A node that it counts and does not list
+    has no name here, so that nothing is held in its favour.
 
     Raises:
-        NotOnHardware: it reports none, or not as many nodes as it says.
+        NotOnHardware: it reports none, or lists more nodes than it counts.
     """
     counts: Counter[str] = Counter()
     names: dict[str, list[str]] = {}
@@ -54,8 +55,8 @@ def read_placements(log: Iterable[str]) -> Placements:
             provider = found[1]
             counts[provider] += int(found[2])
             names.setdefault(provider, [])
-        elif provider and (found := _NODE.fullmatch(line)):
-            names[provider].append(found[2])
+        elif provider and _NODE.fullmatch(line):
+            names[provider].append(line)
     if not counts:
         raise NotOnHardware("ONNX Runtime Web did not log where it placed the nodes")
     if short := [name for name, listed in names.items() if len(listed) > counts[name]]:
@@ -64,9 +65,10 @@ def read_placements(log: Iterable[str]) -> Placements:
 
 
 def integer_nodes(graph: bytes) -> frozenset[str]:
-    """Names of the nodes that compute with integers and Booleans alone, and of the casts between those and floating-point
-    numbers; a node of whose values one has no known type is not among them. WebGPU's language has no integers of 64 bits and
-    no Booleans in memory, so that ONNX Runtime computes positions and masks on the CPU; with other numbers it need not."""
+    """The nodes, as a log names them, that compute with integers and Booleans alone, and the casts between those and
+    floating-point numbers; a node of whose values one has no known type is not among them. WebGPU's language has no integers
+    of 64 bits and no Booleans in memory, so that ONNX Runtime computes positions and masks on the CPU; with other numbers it
+    need not."""
     model = typed(graph).graph
     types = {value.name: value.type.tensor_type.elem_type for value in [*model.input, *model.value_info, *model.output]}
     types |= {constant.name: constant.data_type for constant in model.initializer}
@@ -78,7 +80,7 @@ def integer_nodes(graph: bytes) -> frozenset[str]:
         whole = [not values & {*_FLOATS, TensorProto.UNDEFINED} for values in (read, given)]
         border = node.op_type == "Cast" and any(whole) and TensorProto.UNDEFINED not in read | given
         if (all(whole) or border) and not _subgraphs(node):
-            found.add(node.name)
+            found.add(f"{node.op_type} ({node.name})")
     return frozenset(found)
 
 

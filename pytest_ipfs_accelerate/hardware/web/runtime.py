@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -83,8 +83,10 @@ class WebRuntime:
         place, lacking = find_runtime(provider)
         if not executable or place is None:
             raise NotOnHardware(why or lacking)
-        self.provider = provider
         self.alive = True
+        self.spent: list[MutableMapping[Any, Opened]] = []
+        """Sessions that nobody needs any more. A garbage collector adds to them, in the midst of a command, say: they are
+        released when the next one opens."""
         self.server = Server(place)
         self.browser = Browser(executable, [*FLAGS[provider], *([SWIFTSHADER] if device == SOFTWARE else [])])
         self.page = self.browser.open(self.server.address)
@@ -121,6 +123,9 @@ class WebRuntime:
 
     def open(self, model: bytes, sizes: Mapping[str, int], *, optimise: bool = True) -> Opened:
         """A session of an ONNX file, its dynamic dimensions of these ``sizes`` fixed."""
+        while self.spent:
+            for session in self.spent.pop().values():
+                self.release(session)
         number = self.server.put(model)
         options = {
             "freeDimensionOverrides": dict(sizes),
@@ -143,9 +148,8 @@ class WebRuntime:
         return load(self.server.take(number)), found["dispatches"]
 
     def release(self, session: Opened) -> None:
-        """Let go of a session; one of a page that has ended is gone already."""
-        if self.alive and self.browser.close.alive:
-            self._call(f"ipfs.release({json.dumps(session.number)})")
+        """Let go of a session."""
+        self._call(f"ipfs.release({json.dumps(session.number)})")
 
     def device(self) -> Adapter | None:
         """The adapter of the GPU device that the sessions compute on."""
