@@ -7,7 +7,7 @@ from typing import Any
 from sabotage import Constant, Maskless, RowMixing, Scaled, broken, halved
 
 from pytest_ipfs_accelerate.hardware.web.onnxruntime_web import Wasm, WebEndpoint, WebGpu
-from pytest_ipfs_accelerate.hardware.web.runtime import shared_runtime
+from pytest_ipfs_accelerate.hardware.web.runtime import WebRuntime
 
 
 class _WebGpuEndpoint(WebEndpoint):
@@ -35,7 +35,7 @@ class FallenBackWebGpu(WebGpu):
     def lower(self, checkpoint: Any, program: Any) -> Any:
         endpoint = super().lower(checkpoint, program)
         for runner in endpoint.runners.values():
-            runner.runtime = shared_runtime("wasm", self.threads)
+            runner.runtime = WebRuntime("wasm", self.threads)
         return endpoint
 
 
@@ -96,18 +96,18 @@ class CrashingWasm(_Ending):
     def happens(self, runtime: Any) -> Any:
         page = runtime.page
         page._browser.command("Page.crash", page._session)
-        return runtime._call("1")
+        return runtime.page.call("1")
 
 
 class ThrowingWasm(_Ending):
     """Its page throws."""
 
     def happens(self, runtime: Any) -> Any:
-        return runtime._call("Promise.reject(new Error('out of memory'))")
+        return runtime.page.call("Promise.reject(new Error('out of memory'))")
 
 
 class HangingWasm(_Ending):
     """Its page never answers."""
 
     def happens(self, runtime: Any) -> Any:
-        return runtime._call("(() => { for (;;); })()")
+        return runtime.page.call("(() => { for (;;); })()")

@@ -14,7 +14,8 @@ from pytest_ipfs_accelerate.hardware import probes
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.web import runtime as runtimes
 from pytest_ipfs_accelerate.hardware.web.devtools import BrowserFailed
-from pytest_ipfs_accelerate.hardware.web.runtime import WebRuntime, shared_runtime
+from pytest_ipfs_accelerate.hardware.web.placements import read_placements
+from pytest_ipfs_accelerate.hardware.web.runtime import WebRuntime
 from pytest_ipfs_accelerate.host import Host
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.settings import STAGE_SECONDS
@@ -37,10 +38,9 @@ def run(hardware: str, fault: str = "", *, allow_fallback: bool = False, device:
 @pytest.fixture(scope="module", autouse=True)
 def no_browser_is_left() -> Iterator[None]:
     yield
-    for runtime in runtimes._kept().values():
-        runtime.browser.close()
-        runtime.server.close()
-    runtimes._kept().clear()
+    for browser in runtimes._browsers.values():
+        browser.close()
+    runtimes._browsers.clear()
 
 
 def test_webassembly_passes_and_says_where_it_ran() -> None:
@@ -109,21 +109,14 @@ def two_providers() -> bytes:
 
 
 def test_a_node_that_webgpu_does_not_take_is_in_the_log() -> None:
-    runtime = shared_runtime("webgpu", 1)
-    session = runtime.open(two_providers(), {})
-    found = runtimes_placements(session.log)
-    assert found == {"CPUExecutionProvider": ("Det (det)",), "WebGpuExecutionProvider": ("Exp (exp)",)}
-    runtime.release(session)
-
-
-def runtimes_placements(log: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    from pytest_ipfs_accelerate.hardware.web.placements import read_placements
-
-    return dict(read_placements(log).names)
+    runtime = WebRuntime("webgpu", 1)
+    found = read_placements(runtime.open(two_providers(), {}).log)
+    assert found.names == {"CPUExecutionProvider": ("Det (det)",), "WebGpuExecutionProvider": ("Exp (exp)",)}
+    assert found.counts == {"CPUExecutionProvider": 1, "WebGpuExecutionProvider": 1}
 
 
 def test_what_is_asked_for_and_not_there() -> None:
-    software = shared_runtime("webgpu", 1).adapter
+    software = WebRuntime("webgpu", 1).adapter
     assert software is not None
     if not software.software:
         pytest.skip("the browser sees a GPU")
@@ -148,7 +141,7 @@ def test_numbers_come_back_bit_by_bit() -> None:
     nodes = [helper.make_node("Identity", [name], [f"{name}/o"]) for name in names]
     graph = helper.make_graph(nodes, "g", ins, outs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    runtime = shared_runtime("wasm", 1)
+    runtime = WebRuntime("wasm", 1)
     session = runtime.open(model.SerializeToString(), {})
     for length in (5, 0):
         feeds = {name: value[:length] for name, value in zip(names, KINDS.values(), strict=True)}
@@ -188,4 +181,4 @@ def test_an_operator_that_does_not_exist_is_told_as_the_runtime_tells_it() -> No
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(BrowserFailed, match="Nonsense"):
-        shared_runtime("wasm", 1).open(model.SerializeToString(), {})
+        WebRuntime("wasm", 1).open(model.SerializeToString(), {})

@@ -118,6 +118,10 @@ class Browser:
         said = self._log.read().decode(errors="replace").strip()
         return f": {said}" if said else ""
 
+    @property
+    def alive(self) -> bool:
+        return self.close.alive and self._guard.poll() is None
+
     def open(self, url: str) -> Page:
         """A page of its own at an address."""
         return Page(self, url)
@@ -132,12 +136,12 @@ def _close(process: subprocess.Popen[bytes], *pipes: IO[bytes]) -> None:
 
 
 class Page:
-    """One page, which ends with its browser."""
+    """One page, until it is closed or its browser ends."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser = browser
-        target = browser.command("Target.createTarget", url="about:blank")["targetId"]
-        self._session = browser.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = browser.command("Target.createTarget", url="about:blank")["targetId"]
+        self._session = browser.command("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         browser.command("Inspector.enable", self._session)
         browser.command("Page.navigate", self._session, url=url)
 
@@ -154,3 +158,6 @@ class Page:
             error = thrown.get("exception", {})
             raise BrowserFailed(error.get("description") or str(error.get("value")) or thrown["text"])
         return answer["result"].get("value")
+
+    def close(self) -> None:
+        self._browser.command("Target.closeTarget", targetId=self._target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
@@ -24,7 +23,7 @@ from ..onnxruntime import weights_in_fp32
 from ..operators import EVALUATOR, PLAIN
 from ..placement import placed
 from .placements import CPU, Placements, integer_nodes, read_placements
-from .runtime import Opened, WebRuntime, shared_runtime
+from .runtime import Opened, WebRuntime
 
 PROVIDERS = {"wasm": CPU, "webgpu": "WebGpuExecutionProvider"}
 """The provider on which nodes belong, as ONNX Runtime logs it: WebAssembly is its CPU."""
@@ -50,7 +49,6 @@ class WebRunner(ModelRunner):
         self.placements: dict[Sizes, Placements] = {}
         self.dispatches: list[int] = []
         self._sessions: OrderedDict[Sizes, Opened] = OrderedDict()
-        weakref.finalize(self, runtime.spent.append, self._sessions).atexit = False
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +56,7 @@ class WebRunner(ModelRunner):
 
     @classmethod
     def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> WebRunner:
-        return cls(shared_runtime("wasm", 1), program, metadata, static=False)
+        return cls(WebRuntime("wasm", 1), program, metadata, static=False)
 
     def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
         feeds = onnx_inputs(list(self._inputs), kwargs)
@@ -75,10 +73,11 @@ class WebRunner(ModelRunner):
         }
         key = tuple(sorted(sizes.items()))
         if key not in self._sessions:
-            while len(self._sessions) >= max(1, SESSION_BYTES // len(self.model)):
-                self.runtime.release(self._sessions.popitem(last=False)[1])
             self._sessions[key] = opened = self.runtime.open(self.model, sizes)
             self.placements[key] = read_placements(opened.log)
+            # The new one first: with its last session ONNX Runtime destroys the device.
+            while len(self._sessions) > max(1, SESSION_BYTES // len(self.model)):
+                self.runtime.release(self._sessions.popitem(last=False)[1])
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
@@ -100,7 +99,7 @@ class WebEndpoint(ExportedEndpoint):
         allow_fallback: bool = False,
     ) -> None:
         self.provider = provider
-        self.runtime = shared_runtime(provider, threads, device)
+        self.runtime = WebRuntime(provider, threads, device)
         adapter = self.runtime.adapter
         if adapter is not None and adapter.software:
             # Everything but the GPU is real: whoever reads a report must not take it for one.

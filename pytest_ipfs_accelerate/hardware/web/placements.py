@@ -26,6 +26,8 @@ _MARK = "VerifyEachNodeIsAssignedToAnEp]"
 _ALL = re.compile(r"All nodes placed on \[(\w*)\]\. Number of nodes: (\d+)")
 _SOME = re.compile(r"Node\(s\) placed on \[(\w*)\]\. Number of nodes: (\d+)")
 _NODE = re.compile(r"\w+ \(.*\)")
+_COPIES = ("MemcpyToHost (", "MemcpyFromHost (")
+"""What ONNX Runtime puts between two providers computes nothing."""
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
@@ -38,7 +40,7 @@ class Placements:
 
 
 def read_placements(log: Iterable[str]) -> Placements:
-    """The placements that the log of one session reports, those of its subgraphs added. A node that it counts and does not list
+    """The placements that the log of one session reports, those of its subgraphs added and copies left out. A node that it counts and does not list
     has no name here, so that nothing is held in its favour.
 
     Raises:
@@ -55,6 +57,8 @@ def read_placements(log: Iterable[str]) -> Placements:
             provider = found[1]
             counts[provider] += int(found[2])
             names.setdefault(provider, [])
+        elif provider and line.startswith(_COPIES):
+            counts[provider] -= 1
         elif provider and _NODE.fullmatch(line):
             names[provider].append(line)
     if not counts:
