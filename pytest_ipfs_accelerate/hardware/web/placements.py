@@ -40,8 +40,8 @@ class Placements:
 
 
 def read_placements(log: Iterable[str]) -> Placements:
-    """The placements that the log of one session reports, those of its subgraphs added and copies left out. A node that it counts and does not list
-    has no name here, so that nothing is held in its favour.
+    """The placements that the log of one session reports, those of its subgraphs added and copies left out. A node that it
+    counts and does not list has no name here, so that nothing is held in its favour.
 
     Raises:
         NotOnHardware: it reports none, or lists more nodes than it counts.
