@@ -80,6 +80,19 @@ HARDWARE = {
         _hardware("inductor", "inductor:Inductor", "torch.compile on the CPU, as generated C++", default=False),
         _hardware("executorch", "executorch:Executorch", "ExecuTorch with XNNPACK on the CPU", default=False),
         _hardware("rocm", "torch_device:Rocm", "torch eager on an AMD GPU", _FLOATS, r"\d+", default=False),
+        _hardware(
+            "wasm",
+            "web.onnxruntime_web:Wasm",
+            "ONNX Runtime Web in a headless browser, as WebAssembly on the CPU",
+            default=False,
+        ),
+        _hardware(
+            "webgpu",
+            "web.onnxruntime_web:WebGpu",
+            "ONNX Runtime Web in a headless browser, on WebGPU; without a GPU that is a software adapter",
+            devices="GPU|SwiftShader",
+            default=False,
+        ),
     )
 }
 

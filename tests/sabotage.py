@@ -186,8 +186,13 @@ class HalvedOnnxRuntime(OnnxRuntime):
     """Its graphs hold fp16."""
 
     def lower(self, checkpoint: Any, program: Any) -> Any:
-        components = {name: replace(part, onnx=_halved(part.onnx)) for name, part in program.components.items()}
-        return super().lower(checkpoint, replace(program, components=components))
+        return super().lower(checkpoint, halved(program))
+
+
+def halved(program: Any) -> Any:
+    """The program with a matrix of each graph in fp16."""
+    components = {name: replace(part, onnx=_halved(part.onnx)) for name, part in program.components.items()}
+    return replace(program, components=components)
 
 
 def _halved(data: bytes) -> bytes:

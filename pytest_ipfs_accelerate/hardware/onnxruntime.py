@@ -28,6 +28,19 @@ _FLOATS = {
 }
 
 
+def weights_in_fp32(program: Program) -> dict[str, int]:
+    """How many floating-point constants the graphs hold in each precision: ONNX Runtime computes in what it reads.
+
+    Raises:
+        NotOnHardware: some are in fp16 or bf16.
+    """
+    graphs = (onnx.load_from_string(component.onnx).graph for component in program.components.values())
+    found = Counter(_FLOATS[t.data_type] for graph in graphs for t in graph.initializer if t.data_type in _FLOATS)
+    if reduced := found.keys() & {"fp16", "bf16"}:
+        raise NotOnHardware(f"fp32 was asked for; the graphs hold {', '.join(sorted(reduced))}: {dict(found)}")
+    return dict(found)
+
+
 class OnnxRuntimeEndpoint(ExportedEndpoint):
     """A program in one session a component, on one provider. ``device`` is the provider's name without ``ExecutionProvider``,
     and the index of its device behind a colon where it has several: ``CPU``, ``CUDA:1``."""
@@ -82,16 +95,11 @@ class OnnxRuntimeEndpoint(ExportedEndpoint):
         return {"optimisations off": plain}
 
     def evidence(self) -> dict[str, Any]:
-        if reduced := self.weights.keys() & {"fp16", "bf16"}:
-            raise NotOnHardware(f"fp32 was asked for; the graphs hold {', '.join(sorted(reduced))}: {self.weights}")
         return {**super().evidence(), "weights by precision": self.weights}
 
     @cached_property
     def weights(self) -> dict[str, int]:
-        """How many floating-point constants the graphs hold in each precision: ONNX Runtime computes in what it reads."""
-        graphs = (onnx.load_from_string(component.onnx).graph for component in self.program.components.values())
-        found = Counter(_FLOATS[t.data_type] for graph in graphs for t in graph.initializer if t.data_type in _FLOATS)
-        return dict(found)
+        return weights_in_fp32(self.program)
 
     def component_evidence(self, runner: OnnxModelRunner) -> dict[str, Any]:
         nodes: Counter[str] = Counter()

@@ -7,17 +7,23 @@ import os
 import platform
 import shutil
 import sys
+from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..specs import Availability
 from ..verdict import Implementation
+from .web.find import find_browser, find_runtime, runtime_version
 
 PACKAGE = "pytest-ipfs-accelerate"
 
 CORE_ML_EVALUATED = "Core ML program, evaluated by MIL's value inference; Core ML itself did not run"
 """What computes where a model is converted for Core ML and there is none."""
+
+
+GPU_FILES = ("/dev/dri/renderD*", "/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
+"""Where Linux has a GPU, one of these is there."""
 
 
 def missing(*modules: str, extra: str = "") -> str:
@@ -146,6 +152,31 @@ def rocm() -> Availability:
     if "+rocm" not in (built := version("torch")):
         return _unless(f"torch {built} is not built for ROCm", "")
     return _unless("" if Path("/dev/kfd").exists() else "no AMD GPU: /dev/kfd is not there", "AMD GPU")
+
+
+def wasm() -> Availability:
+    return _in_browser("wasm")
+
+
+def webgpu() -> Availability:
+    found = _in_browser("webgpu")
+    if not found.available or sys.platform != "linux" or any(map(glob, GPU_FILES)):
+        return found
+    device = f"SwiftShader (software adapter, no GPU), {found.device}"
+    return Availability(available=True, device=device, implementation=Implementation.SIMULATOR)
+
+
+def _in_browser(provider: str) -> Availability:
+    """Whether there are a browser and ONNX Runtime Web, with the files that it needs for an execution provider."""
+    reason = missing("torch", "transformers", "onnxscript", "onnxruntime") or no_exporters()
+    if sys.platform == "win32":
+        reason = reason or "a browser is driven over pipes, on Linux and macOS"
+    browser, no_browser = find_browser()
+    place, no_runtime = find_runtime(provider)
+    if reason := reason or "; ".join(filter(None, (no_browser, no_runtime))):
+        return _unless(reason, "")
+    assert place is not None
+    return _unless("", f"{browser}, onnxruntime-web {runtime_version(place)}".rstrip())
 
 
 def library_version(name: str) -> str:
