@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import warnings
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -374,6 +375,16 @@ def test_what_ran_is_seen() -> None:
         "the endpoint is None and holds no parameters and no compiled model",
         "nothing computed while it answered: no torch module, no OpenVINO, no ONNX Runtime",
     ]
+
+
+def test_what_runs_after_a_forward_that_raised_is_seen() -> None:
+    first, second = nn.Linear(2, 2), nn.Linear(3, 3)
+    with warnings.catch_warnings(), seeing() as ran:
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeError, match="shapes"):
+            first(torch.ones(1, 3))
+        second(torch.ones(1, 3))
+    assert ran.modules == [first, second]
 
 
 def test_a_model_inside_a_module_of_the_users_is_looked_at() -> None:

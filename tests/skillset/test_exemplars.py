@@ -86,6 +86,16 @@ WRONG: dict[str, tuple[tuple[str, str, str], Check, str, Outcome]] = {
     "says_mock": (EMBEDDING, Check.CLAIM, "a mock is never a pass", FAILED),
     "says_nothing": (EMBEDDING, Check.PARITY, "gives None", FAILED),
     "does_not_open": (EMBEDDING, Check.ENDPOINT, "RuntimeError: this class is not ready", FAILED),
+    "batch_without_mask": (EMBEDDING, Check.BATCH, "in a list of two inputs the first has another answer", FAILED),
+    "cached_by_length": (EMBEDDING, Check.PARITY, "nothing that the reference gives", FAILED),
+    "wears_off": (EMBEDDING, Check.REPEATS, "after a few calls with others", FAILED),
+    "changes_its_checkpoint": (EMBEDDING, Check.FILES, "changed config.json, in the checkpoint", FAILED),
+    "torch_beside_openvino": (
+        ("bert", "feature-extraction", "openvino"),
+        Check.PLACE,
+        "stays right when all that openvino puts out is changed",
+        FAKE,
+    ),
     "always_one_class": (PICTURE, Check.PARITY, "the reference says", FAILED),
 }
 """Exemplar → case, the finding that must be there, words of it, and how the case ends."""

@@ -118,11 +118,12 @@ def _torch(ran: Ran) -> Iterator[None]:
             _keep(ran.modules, module)
         depth += 1
 
-    def leaves(module: nn.Module, inputs: Any, keywords: Mapping[str, Any], outputs: Any) -> None:
+    def leaves(module: nn.Module, inputs: Any, *rest: Any) -> None:
         nonlocal depth
         depth -= 1
-        if depth == 0 and isinstance(module, transformers.PreTrainedModel):
-            _note_given(ran.given, module, inputs, keywords)
+        # Where the forward raised torch leaves the keywords out, and what it was given led to no answer.
+        if depth == 0 and len(rest) == 2 and isinstance(module, transformers.PreTrainedModel):
+            _note_given(ran.given, module, inputs, rest[0])
 
     handles = [
         hooks.register_module_forward_pre_hook(enters),
