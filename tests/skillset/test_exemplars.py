@@ -15,7 +15,7 @@ from cases import job
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.skillset.findings import FINDINGS, Check
 from pytest_ipfs_accelerate.skillset.foreign import loading
-from pytest_ipfs_accelerate.specs import SkillSource
+from pytest_ipfs_accelerate.specs import Measure, SkillSource
 from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Verdict
 
 EXEMPLARS = Path(__file__).parent / "exemplars"
@@ -177,3 +177,18 @@ def test_each_of_two_tasks_has_its_own_handler(task: str, handler: str) -> None:
 
 def test_every_exemplar_is_run() -> None:
     assert {path.stem for path in EXEMPLARS.glob("*.py")} - {"__init__"} == {*RIGHT, *WRONG, *NOTED, TWO_TASKS}
+
+
+def test_a_class_is_not_timed_and_says_so() -> None:
+    source = SkillSource(
+        name="hf_bert",
+        file=str(EXEMPLARS / "right_embedding.py"),
+        root=str(EXEMPLARS.parent),
+        module="exemplars.right_embedding",
+    )
+    verdict = run_case(
+        replace(job(*EMBEDDING), skill=source, measure=Measure(batches=(1,), seconds=1.0)), lambda stage: None
+    )
+    assert verdict.outcome is Outcome.PASSED
+    assert verdict.numbers is not None
+    assert "not the handlers of skill classes" in verdict.numbers.untimed["all"]

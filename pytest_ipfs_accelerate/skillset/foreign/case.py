@@ -20,6 +20,7 @@ from ...models.hub import CheckpointUnavailable
 from ...opening import open_task, shared_bench
 from ...runner import Enter, describe, versions
 from ...specs import Job, SkillSource
+from ...speed import Numbers
 from ...tasks.base import Task
 from ...verdict import Outcome, Stage, Verdict
 from ..findings import FINDINGS, Check, Finding, as_evidence
@@ -27,7 +28,7 @@ from ..names import task_words
 from . import interface, wiring
 from .binding import NotCallable
 from .claims import Claim, claims_of
-from .endpoints import check_endpoint, check_no_mock, check_place, modules_in, new_parameters
+from .endpoints import check_endpoint, check_no_mock, check_place, check_precision, modules_in, new_parameters
 from .expected import Expected
 from .files import Snapshot, check_checkpoint, check_files, package_of, snapshot
 from .judging import Found, Judgement, judge
@@ -47,6 +48,8 @@ Ways = Callable[[Any, str], list[Call]]
 
 CHECKPOINT = "checkpoint"
 """Name of the directory that the class is given."""
+
+UNTIMED = "--ipfs-bench times the endpoints of the plugin, not the handlers of skill classes"
 
 MISSING = "no-such-checkpoint"
 """Name of the directory that is not there."""
@@ -289,6 +292,8 @@ class ForeignRun:
         if self.trial is not None:
             self.keep(*check_endpoint(opened.endpoint, ran, weights, file, line))
             self.keep(*check_place(self.job.case.hardware, ran, file, line, self.job.precision))
+            if not self.job.precision:
+                self.keep(*check_precision(ran, weights, file, line))
         new = {
             name for module in (*modules_in(opened.endpoint), *ran.modules) for name in new_parameters(module, weights)
         }
@@ -315,4 +320,5 @@ class ForeignRun:
             evidence=self.evidence,
             seconds=self.seconds,
             versions=versions(),
+            numbers=Numbers(untimed={"all": UNTIMED}) if self.job.measure is not None else None,
         )
