@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import torch
@@ -16,9 +17,13 @@ from .results import HandlerResult
 from .tasks.base import Task
 from .tasks.natural import natural_input
 
+_ONE_AT_A_TIME = RLock()
+"""Held while an endpoint computes: the seeds are those of the process, and a request of a runtime is one at a time, and would
+take the inputs of another thread for its own."""
+
 
 class Handler:
-    """Runs one task on one endpoint.
+    """Runs one task on one endpoint. It may be called from several threads; they wait for each other.
 
     Example::
 
@@ -71,7 +76,7 @@ class Handler:
     def seeded(self) -> Iterator[None]:
         """For a time torch draws from the seed of the checkpoint: a model that draws random numbers where it infers draws the
         same ones each time."""
-        with torch.random.fork_rng(devices=[]):
+        with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.task.checkpoint.recipe.seed)
             yield
 

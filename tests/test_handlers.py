@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,3 +88,45 @@ def test_what_is_read_of_a_result_is_a_copy() -> None:
 def test_generated_text_is_read_as_text() -> None:
     result = handler("bert", "text-generation")("two birds")
     assert result["text"] == result["generated_text"] == result.decoded[0][0]["generated_text"]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
+def test_a_picture_of_any_mode_is_taken_in_rgb(mode: str) -> None:
+    run = handler("vit", "image-classification")
+    image = picture(5).convert(mode)
+    assert run(image).decoded == run(image.convert("RGB")).decoded
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ([], ValueError, "FillMask got a list without an input"),
+        (None, TypeError, "FillMask takes a text, and got None"),
+        (5, TypeError, "FillMask takes a text, and got int"),
+        (["a [MASK]", 3], TypeError, "FillMask takes a text, and got int"),
+    ],
+)
+def test_what_is_no_input_is_said_as_such(given: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        handler()(given)
+
+
+def test_one_call_at_a_time() -> None:
+    """A request of OpenVINO that two threads fill is busy, or mixes their inputs; and the seeds are those of the process."""
+    run, inside, most = handler(), 0, 0
+
+    def call(encoded: Any) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.01)
+        inside -= 1
+        return plain(encoded)
+
+    plain = run.endpoint.forward
+    run.endpoint.forward = call  # type: ignore[method-assign]
+    texts = [f"a [MASK] {word}" for word in ("dog", "cat", "house", "sea")]
+    with ThreadPoolExecutor(4) as pool:
+        together = [result.decoded for result in pool.map(run, texts)]
+    assert most == 1
+    assert together == [run(text).decoded for text in texts]

@@ -32,7 +32,12 @@ def skill_class(
     """
     if registry is None and tasks is None and hardware is None:
         return _shipped_class(model)
+    for name, given in (("tasks", tasks), ("hardware", hardware)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{name} maps each name to its spec, and is a {type(given).__name__}")
     registry = registry or _registry()
+    if not isinstance(model, str):
+        raise TypeError(f"a model type is a name, such as 'bert', and not {model!r}")
     if model not in registry:
         raise LookupError(f"no model type {model!r} in the registry{nearest(model, registry)}")
     recipes = {task: registry.recipe(model, task) for task in registry.tasks(model)}

@@ -41,7 +41,12 @@ class Declared:
 def declared_of(job: Job) -> Declared:
     """The one case of a job: whether its hardware is here was found out before."""
     case = job.case
-    spec = HardwareSpec(name=case.hardware, target=job.hardware, probe=lambda: Availability(available=True))
+    spec = HardwareSpec(
+        name=case.hardware,
+        target=job.hardware,
+        probe=lambda: Availability(available=True),
+        precisions=(job.precision or "fp32",),
+    )
     return Declared(
         model=case.model,
         recipes={case.task: job.recipe},

@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 
 from ..matrix import Case
 from ..settings import default_cache_dir, default_cache_size, share_of_cores
-from ..specs import CheckpointSource, Job
+from ..specs import CheckpointSource, HardwareSpec, Job
 from ..verdict import CaseFailed, Verdict
+from ..words import nearest
 from .calls import read_factory, read_init
 from .declared import Declared
 from .names import class_name, factory_name, init_name
@@ -32,6 +33,10 @@ QUEUE_SIZE = 64
 
 OPTIONS = ("threads", "precision", "allow_fallback", "cache_dir", "cache_size")
 """Keys of ``metadata`` that say how to run; what else a worker puts there is its own."""
+
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+"""What a hardware may be asked for; whether one has it shows where it is opened. One of a user's may have others."""
 
 
 class Opened(NamedTuple):
@@ -154,6 +159,7 @@ class Skill:
             "cache_size": default_cache_size(),
         }
         options: dict[str, Any] = defaults | {name: self.metadata[name] for name in OPTIONS if name in self.metadata}
+        _check(options, self.declared.hardware[case.hardware])
         return Job(
             case=case,
             recipe=replace(recipe, checkpoint=checkpoint_source(checkpoint)) if checkpoint else recipe,
@@ -162,6 +168,20 @@ class Skill:
             device=device or self.metadata.get("device", ""),
             **options,
         )
+
+
+def _check(options: Mapping[str, Any], spec: HardwareSpec) -> None:
+    """Hold the values of ``metadata`` against what they may be.
+
+    Raises:
+        ValueError: a precision that nothing here has, or threads that are no positive number.
+    """
+    precision, threads = options.get("precision", ""), options["threads"]
+    known = dict.fromkeys((*spec.precisions, *PRECISIONS))
+    if precision not in ("", *known):
+        raise ValueError(f"metadata: {precision!r} is no precision{nearest(str(precision), known)}")
+    if not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"metadata: threads is {threads!r}, which is no positive whole number")
 
 
 def checkpoint_source(place: str) -> CheckpointSource:

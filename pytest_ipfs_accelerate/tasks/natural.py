@@ -27,11 +27,14 @@ def natural_input(task: Task, given: Sequence[Any], named: Mapping[str, Any]) ->
 
     Raises:
         TypeError: more or fewer arguments than the task has parts, or one of no known kind.
+        ValueError: the list is empty.
         FileNotFoundError: there is no file at a path.
     """
     if named:
         return _named(task, given, named)
     if len(given) == 1 and isinstance(given[0], list) and not _whole(task, given[0]):
+        if not given[0]:
+            raise ValueError(f"{task_name(task)} got a list without an input")
         return [natural_input(task, [item], {}) for item in given[0]]
     form = task.samples()[0]
     if len(given) == 1 and isinstance(given[0], tuple):
@@ -41,7 +44,7 @@ def natural_input(task: Task, given: Sequence[Any], named: Mapping[str, Any]) ->
             raise TypeError(f"the parts of a batch have different lengths: {sorted(lengths)}")
         return [natural_input(task, parts, {}) for parts in zip(*given, strict=True)]
     if len(given) == 1 and (not isinstance(form, Mapping) or isinstance(given[0], Mapping)):
-        return _read(given[0], form)
+        return _read(given[0], form, task)
     return _assembled(task, form, given)
 
 
@@ -65,11 +68,20 @@ def task_name(task: Task) -> str:
     return type(task).__name__
 
 
-def _read(item: Any, form: Any) -> Any:
+def _read(item: Any, form: Any, task: Task) -> Any:
     """One input; a path in place of a picture is opened."""
-    if isinstance(form, Image.Image) and isinstance(item, PATHS):
+    if item is None or (isinstance(form, str) and not isinstance(item, str | Mapping)):
+        what = "a text" if isinstance(form, str) else f"an input such as its samples, of type {type(form).__name__}"
+        raise TypeError(f"{task_name(task)} takes {what}, and got {'None' if item is None else type(item).__name__}")
+    return _picture(item) if isinstance(form, Image.Image) else item
+
+
+def _picture(item: Any) -> Any:
+    """A picture as processors take it, in RGB: of a path what is there, and one with transparency or in grey converted, as the
+    pipelines of transformers do. An array is left as it is."""
+    if isinstance(item, PATHS):
         return picture_of(item)
-    return item
+    return item.convert("RGB") if isinstance(item, Image.Image) and item.mode != "RGB" else item
 
 
 def _assembled(task: Task, form: Any, given: Sequence[Any]) -> Any:
@@ -105,8 +117,8 @@ def _order(part: Any, media: list[str], texts: list[str]) -> list[str]:
 
 
 def _part(name: str, part: Any, task: Task) -> Any:
-    if name in ("images", "image") and isinstance(part, PATHS):
-        return picture_of(part)
+    if name in ("images", "image"):
+        return _picture(part)
     if name == "audio" and isinstance(part, PATHS):
         return sound_of(part)[0]
     return part

@@ -6,20 +6,23 @@ import asyncio
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from cases import REGISTRY
+from cases import REGISTRY, job
 from torch import Tensor
 
 from pytest_ipfs_accelerate.builtin import HARDWARE, TASKS
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
+from pytest_ipfs_accelerate.matrix import Case
 from pytest_ipfs_accelerate.models.hub import CheckpointRefused
 from pytest_ipfs_accelerate.opening import shared_bench
 from pytest_ipfs_accelerate.results import HandlerResult
 from pytest_ipfs_accelerate.skillset import Opened, Skill, skill_class
+from pytest_ipfs_accelerate.skillset.classes import skill_of
 from pytest_ipfs_accelerate.skillset.names import class_name, parse_factory, task_words
 from pytest_ipfs_accelerate.specs import Availability, HardwareSpec
 from pytest_ipfs_accelerate.verdict import CaseFailed, Outcome, Stage
@@ -198,3 +201,28 @@ def test_a_worker_that_expects_the_older_classes_is_served() -> None:
     answers, failed = asyncio.run(served())
     assert [answer["sequence"].split()[0] for answer in answers] == ["the", "paris"]
     assert isinstance(failed, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"precision": "fp99"}, "'fp99' is no precision"),
+        ({"threads": "many"}, "threads is 'many'"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+)
+def test_metadata_that_cannot_be(metadata: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        skill_class("bert")(metadata=metadata).init_cpu()  # type: ignore[attr-defined]
+
+
+def test_a_precision_of_a_hardware_of_ones_own() -> None:
+    skill = skill_of(replace(job("bert", "fill-mask", "cpu"), precision="int4"))
+    assert skill._job(Case("bert", "fill-mask", "cpu"), "", "").precision == "int4"
+
+
+def test_what_a_class_is_not_made_of() -> None:
+    with pytest.raises(TypeError, match="tasks maps each name to its spec, and is a list"):
+        skill_class("bert", tasks=["fill-mask"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a model type is a name"):
+        skill_class(None)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import warnings
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,13 @@ from pytest_ipfs_accelerate.skillset.foreign.agreement import hold, same_answer,
 from pytest_ipfs_accelerate.skillset.foreign.answers import Kind, read
 from pytest_ipfs_accelerate.skillset.foreign.binding import NotCallable
 from pytest_ipfs_accelerate.skillset.foreign.claims import Claim, Says, claims_of, without_prefix
-from pytest_ipfs_accelerate.skillset.foreign.endpoints import check_endpoint, check_no_mock, check_place, other_weights
+from pytest_ipfs_accelerate.skillset.foreign.endpoints import (
+    check_endpoint,
+    check_no_mock,
+    check_place,
+    check_precision,
+    other_weights,
+)
 from pytest_ipfs_accelerate.skillset.foreign.expected import Expected
 from pytest_ipfs_accelerate.skillset.foreign.files import check_files, package_of, snapshot
 from pytest_ipfs_accelerate.skillset.foreign.judging import Found, judge
@@ -184,6 +191,15 @@ def test_a_ranking_in_the_wrong_order() -> None:
     names = [scored.names[index] for index in order]
     assert all(one.ok for one in hold(read({"labels": names}), right, FP32, ""))
     assert [one.ok for one in hold(read({"labels": names[::-1]}), right, FP32, "")] == [False, True, False]
+
+
+def test_the_text_of_the_input_is_no_answer() -> None:
+    right = expected("bert", "feature-extraction")
+    hidden = right.ways[0].row["last_hidden_state"].mean(0)
+    assert [one.ok for one in hold(read([{"text": right.natural, "embedding": hidden}]), right, FP32, "")] == [True]
+    for text, embedding in (("another", hidden), (right.natural, hidden + 1)):
+        assert not all(one.ok for one in hold(read({"text": text, "embedding": embedding}), right, FP32, ""))
+    assert not all(one.ok for one in hold(read({"text": right.natural}), right, FP32, ""))
 
 
 def test_numbers_that_are_not_there_are_wide_or_not() -> None:
@@ -376,6 +392,16 @@ def test_what_ran_is_seen() -> None:
     ]
 
 
+def test_what_runs_after_a_forward_that_raised_is_seen() -> None:
+    first, second = nn.Linear(2, 2), nn.Linear(3, 3)
+    with warnings.catch_warnings(), seeing() as ran:
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeError, match="shapes"):
+            first(torch.ones(1, 3))
+        second(torch.ones(1, 3))
+    assert ran.modules == [first, second]
+
+
 def test_a_model_inside_a_module_of_the_users_is_looked_at() -> None:
     model = task_on(recipe("bert", "fill-mask"), "fill-mask").checkpoint.model
     wrapper = nn.ModuleDict({"inside": copy.deepcopy(model)})
@@ -391,6 +417,15 @@ def test_a_precision_that_was_asked_for() -> None:
     assert not check_place("cpu", _ran(nn.Linear(1, 1)), "hf.py", 1, "fp32")
     (finding,) = check_place("cpu", _ran(nn.Linear(1, 1)), "hf.py", 1, "bf16")
     assert finding.says == "bf16 was asked for; it computed in fp32"
+
+
+def test_a_lower_precision_that_nobody_asked_for_is_a_note() -> None:
+    model, weights = nn.Linear(1, 1), nn.Linear(1, 1).state_dict()
+    assert check_precision(_ran(model), weights, "hf.py", 1) == []
+    (finding,) = check_precision(_ran(model.half()), weights, "hf.py", 1)
+    assert finding.note
+    assert finding.says.startswith("its parameters are fp16 and the checkpoint's fp32")
+    assert check_precision(_ran(model), model.state_dict(), "hf.py", 1) == []
 
 
 def _ran(model: nn.Module | None = None, providers: list[str] | None = None, devices: list[str] | None = None) -> Ran:
@@ -433,6 +468,7 @@ def test_a_model_that_runs_in_torch_beside_a_runtime_is_found() -> None:
     model = task_on(recipe("bert", "fill-mask"), "fill-mask").checkpoint.model
     assert check_place("openvino", _ran(model, devices=["CPU"]), "hf.py", 1)
     assert not check_place("openvino", _ran(nn.Linear(1, 1), devices=["CPU"]), "hf.py", 1)
+    assert check_place("openvino", _ran(model.bert.encoder, devices=["CPU"]), "hf.py", 1)
     # One whose parameters are NaN drives the runtime and computes nothing.
     drives = copy.deepcopy(model)
     with torch.no_grad():

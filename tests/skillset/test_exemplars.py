@@ -15,7 +15,7 @@ from cases import job
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.skillset.findings import FINDINGS, Check
 from pytest_ipfs_accelerate.skillset.foreign import loading
-from pytest_ipfs_accelerate.specs import SkillSource
+from pytest_ipfs_accelerate.specs import Measure, SkillSource
 from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Verdict
 
 EXEMPLARS = Path(__file__).parent / "exemplars"
@@ -86,6 +86,16 @@ WRONG: dict[str, tuple[tuple[str, str, str], Check, str, Outcome]] = {
     "says_mock": (EMBEDDING, Check.CLAIM, "a mock is never a pass", FAILED),
     "says_nothing": (EMBEDDING, Check.PARITY, "gives None", FAILED),
     "does_not_open": (EMBEDDING, Check.ENDPOINT, "RuntimeError: this class is not ready", FAILED),
+    "batch_without_mask": (EMBEDDING, Check.BATCH, "in a list of two inputs the first has another answer", FAILED),
+    "cached_by_length": (EMBEDDING, Check.PARITY, "nothing that the reference gives", FAILED),
+    "wears_off": (EMBEDDING, Check.REPEATS, "after a few calls with others", FAILED),
+    "changes_its_checkpoint": (EMBEDDING, Check.FILES, "changed config.json, in the checkpoint", FAILED),
+    "torch_beside_openvino": (
+        ("bert", "feature-extraction", "openvino"),
+        Check.PLACE,
+        "stays right when all that openvino puts out is changed",
+        FAKE,
+    ),
     "always_one_class": (PICTURE, Check.PARITY, "the reference says", FAILED),
 }
 """Exemplar → case, the finding that must be there, words of it, and how the case ends."""
@@ -167,3 +177,18 @@ def test_each_of_two_tasks_has_its_own_handler(task: str, handler: str) -> None:
 
 def test_every_exemplar_is_run() -> None:
     assert {path.stem for path in EXEMPLARS.glob("*.py")} - {"__init__"} == {*RIGHT, *WRONG, *NOTED, TWO_TASKS}
+
+
+def test_a_class_is_not_timed_and_says_so() -> None:
+    source = SkillSource(
+        name="hf_bert",
+        file=str(EXEMPLARS / "right_embedding.py"),
+        root=str(EXEMPLARS.parent),
+        module="exemplars.right_embedding",
+    )
+    verdict = run_case(
+        replace(job(*EMBEDDING), skill=source, measure=Measure(batches=(1,), seconds=1.0)), lambda stage: None
+    )
+    assert verdict.outcome is Outcome.PASSED
+    assert verdict.numbers is not None
+    assert "not the handlers of skill classes" in verdict.numbers.untimed["all"]

@@ -7,6 +7,7 @@ The rules, so that nobody has to guess:
 - **A generated text** must be the decoding of the first *k* tokens of the reference, *k* at least one, with the prompt before
   it or without. It may be shorter or longer than ours, since how many tokens are made is the class's choice; it may not break
   off within a token.
+- **A text of the input** that is given back under ``text`` beside an answer is no part of that.
 - **A label** must be the best one of the reference, or tie with it; in a ranking each stands where its score puts it.
   **A score** must be the softmax, sigmoid or logit of the label beside it, or of the best one.
 """
@@ -45,10 +46,17 @@ def hold(answer: Answer, expected: Expected, tolerance: Tolerance, against: str)
     """Every part of an answer, and nothing where there is none to hold."""
     if (whole := _whole(answer, expected, tolerance)) is not None and not whole:
         return [_held("the answer", "as the pipeline of the task gives it", against)]
-    found = [_hold(part, answer, expected, tolerance, against) for part in answer.parts]
+    said = [part for part in answer.parts if not _is_echo(part, expected)] or answer.parts
+    found = [_hold(part, answer, expected, tolerance, against) for part in said]
     if not found and whole:
         return [_held("the answer", "; ".join(whole[:3]), against, ok=False)]
     return found
+
+
+def _is_echo(part: Part, expected: Expected) -> bool:
+    """Whether a part is the text of the input, given back under ``text`` beside the answer."""
+    natural = expected.natural.get("text") if isinstance(expected.natural, dict) else expected.natural
+    return part.kind is Kind.TEXT and _name(part) == "text" and part.value == natural
 
 
 def _held(part: str, what: str, against: str, *, ok: bool = True) -> Held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ...models.hub import CheckpointUnavailable
 from ...opening import open_task, shared_bench
 from ...runner import Enter, describe, versions
 from ...specs import Job, SkillSource
+from ...speed import Numbers
 from ...tasks.base import Task
 from ...verdict import Outcome, Stage, Verdict
 from ..findings import FINDINGS, Check, Finding, as_evidence
@@ -27,11 +28,12 @@ from ..names import task_words
 from . import interface, wiring
 from .binding import NotCallable
 from .claims import Claim, claims_of
-from .endpoints import check_endpoint, check_no_mock, check_place, modules_in, new_parameters
+from .endpoints import check_endpoint, check_no_mock, check_place, check_precision, modules_in, new_parameters
 from .expected import Expected
-from .files import check_files, package_of, snapshot
+from .files import Snapshot, check_checkpoint, check_files, package_of, snapshot
 from .judging import Found, Judgement, judge
 from .loading import load
+from .longer import Handled, look_at_its_runtime, look_longer
 from .missing import check_missing
 from .naturals import Call, as_sixteen_bits, calls_of
 from .opening import TUPLE, Opened, label_of, open_skill, place_of_handler
@@ -40,6 +42,14 @@ from .saved import Unavailable, save_checkpoint
 from .self_run import run_self_test
 from .swallowed import Seen, as_findings, watching
 from .trials import Caller, Trial, compare_answers, make_calls, place_of, varied
+
+Ways = Callable[[Any, str], list[Call]]
+"""The calls with a natural input; its pictures and sounds are saved in a directory of a name."""
+
+CHECKPOINT = "checkpoint"
+"""Name of the directory that the class is given."""
+
+UNTIMED = "--ipfs-bench times the endpoints of the plugin, not the handlers of skill classes"
 
 MISSING = "no-such-checkpoint"
 """Name of the directory that is not there."""
@@ -80,6 +90,7 @@ class ForeignRun:
         self.claims: list[Claim] = []
         self.missing_claims: list[Claim] = []
         self.trial: Trial | None = None
+        self.saved: Snapshot = {}
 
     @contextmanager
     def staged(self, stage: Stage) -> Iterator[None]:
@@ -117,10 +128,12 @@ class ForeignRun:
             self._run(directory, package)
         finally:
             self.keep(*check_files(before, snapshot(package)))
+            self.keep(*check_checkpoint(self.saved, snapshot(directory / CHECKPOINT)))
 
     def _run(self, directory: Path, package: Path) -> None:
         with self.staged(Stage.BUILD):
-            task = self._save(directory / "checkpoint")
+            task = self._save(directory / CHECKPOINT)
+            self.saved = snapshot(directory / CHECKPOINT)
             cls, words = self._load(package)
         with self.staged(Stage.REFERENCE):
             shared_bench().reference(self.job.case, task, forms_of(task))
@@ -128,23 +141,39 @@ class ForeignRun:
         if cls is None:
             return
         with self.staged(Stage.LOWER):
-            opened = self._open(cls, directory / "checkpoint", words, package)
+            opened = self._open(cls, directory / CHECKPOINT, words, package)
         if opened is None:
             return
         best = self._call_handlers(opened, reference, directory, package)
+        if best is not None and best.trial.clean:
+            with self.staged(Stage.BATCH):
+                self._look_longer(best)
         with self.staged(Stage.RUN):
             self._look_at_endpoint(opened, task)
             if best is not None:
-                self._break(cls, opened, *best, directory, words)
+                self._break(cls, opened, best, directory, words)
 
-    def _break(self, cls: type, opened: Opened, name: str, call: Call, directory: Path, words: Sequence[str]) -> None:
+    def _look_longer(self, best: Handled) -> None:
+        """More calls of a handler that is right so far."""
+        trial = best.trial
+        findings, claims, caught = len(trial.findings), len(trial.claims), len(trial.swallowed)
+        self.evidence["a list of two"] = look_longer(best, self.job.case.hardware)
+        if told := look_at_its_runtime(best, self.job.case.hardware):
+            self.evidence["with what its runtime puts out changed"] = told
+        self._swallowed("while it answered later", trial.swallowed[caught:])
+        self.keep(*trial.findings[findings:])
+        self.claims += trial.claims[claims:]
+
+    def _break(self, cls: type, opened: Opened, best: Handled, directory: Path, words: Sequence[str]) -> None:
         """Whether the class fails where it must: without a checkpoint, and with a handler that is broken on purpose."""
-        missing = str(directory / MISSING)
-        ended = check_missing(lambda: open_skill(cls, self.source, self.job, missing, words), name, call, self.source)
+        missing, name = str(directory / MISSING), best.name
+        ended = check_missing(
+            lambda: open_skill(cls, self.source, self.job, missing, words), name, best.calls[0], self.source
+        )
         self.evidence["missing checkpoint"] = ended.ended
         self.missing_claims += ended.claims
         self.keep(*ended.findings)
-        handler, saved = opened.handlers[name], str(directory / "checkpoint")
+        handler, saved = opened.handlers[name], str(directory / CHECKPOINT)
         self.keep(*run_self_test(opened, handler, self.source, saved, label_of(self.job)))
 
     def _save(self, directory: Path) -> Task:
@@ -206,14 +235,12 @@ class ForeignRun:
     def _finding(self, check: Check, says: str, file: str = "", line: int = 0) -> Finding:
         return Finding(check=check, says=says, file=file or self.source.file, line=line or self.source.line)
 
-    def _call_handlers(
-        self, opened: Opened, reference: Handler, directory: Path, package: Path
-    ) -> tuple[str, Call] | None:
+    def _call_handlers(self, opened: Opened, reference: Handler, directory: Path, package: Path) -> Handled | None:
         """Call the first handler in the first of the ways that leave nothing to find, else in the one that leaves the least;
-        which handler that is, and the call."""
+        which handler and way that is."""
         naturals = [as_sixteen_bits(natural) for natural in reference.task.samples()]
         expected = [Expected(reference, natural) for natural in naturals]
-        best: tuple[Trial, str, Call] | None = None
+        best: Handled | None = None
         for name, handler in opened.handlers.items():
             file, line = place_of_handler(handler, self.source)
             caller = Caller(handler, package, file, line)
@@ -222,9 +249,9 @@ class ForeignRun:
                 (directory / place).mkdir(exist_ok=True)
                 return calls_of(caller.handler, natural, directory / place, caller.file, caller.line)
 
-            def more(index: int) -> Iterator[tuple[Call, Expected]]:
-                for natural in varied(naturals[0]):
-                    yield ways(natural, "further")[index], Expected(reference, natural)
+            def more(index: int, turn: int, ways: Ways = ways) -> tuple[Call, Expected]:
+                natural = varied(naturals[0], turn)
+                return ways(natural, f"further{turn}")[index], Expected(reference, natural)
 
             try:
                 pairs = list(zip(ways(naturals[0], "first"), ways(naturals[1], "other"), strict=True))
@@ -236,17 +263,16 @@ class ForeignRun:
                     trial = make_calls(caller, first, other)
                 with self.staged(Stage.PARITY):
                     compare_answers(caller, trial, expected, self.job.case.hardware, partial(more, index))
-                if best is None or trial.rank < best[0].rank:
-                    best = trial, name, first
+                if best is None or trial.rank < best.trial.rank:
+                    best = Handled(name, caller, trial, (first, other), expected, partial(more, index))
                 if trial.clean:
                     break
-            if best is not None and best[0].clean:
+            if best is not None and best.trial.clean:
                 break
-        if best is None:
-            return None
-        self._take(best[0])
-        self.evidence["handler of"] = best[1]
-        return best[1], best[2]
+        if best is not None:
+            self._take(best.trial)
+            self.evidence["handler of"] = best.name
+        return best
 
     def _take(self, trial: Trial) -> None:
         self.trial = trial
@@ -266,6 +292,8 @@ class ForeignRun:
         if self.trial is not None:
             self.keep(*check_endpoint(opened.endpoint, ran, weights, file, line))
             self.keep(*check_place(self.job.case.hardware, ran, file, line, self.job.precision))
+            if not self.job.precision:
+                self.keep(*check_precision(ran, weights, file, line))
         new = {
             name for module in (*modules_in(opened.endpoint), *ran.modules) for name in new_parameters(module, weights)
         }
@@ -281,7 +309,7 @@ class ForeignRun:
         return Verdict(
             **self.job.case._asdict(),
             outcome=judgement.outcome,
-            stage=Stage.PARITY if judgement.outcome is Outcome.PASSED else judgement.stage or self.stage,
+            stage=Stage.BATCH if judgement.outcome is Outcome.PASSED else judgement.stage or self.stage,
             reason=judgement.reason,
             exception=judgement.exception,
             detail=judgement.detail,
@@ -292,4 +320,5 @@ class ForeignRun:
             evidence=self.evidence,
             seconds=self.seconds,
             versions=versions(),
+            numbers=Numbers(untimed={"all": UNTIMED}) if self.job.measure is not None else None,
         )

@@ -179,13 +179,27 @@ def check_place(hardware: str, ran: Ran, file: str, line: int, asked: str = "") 
     return [Finding(check=Check.PLACE, says=each, file=file, line=line) for each in says if each]
 
 
+def check_precision(ran: Ran, weights: Mapping[str, Tensor], file: str, line: int) -> list[Finding]:
+    """A note where torch ran on parameters of a lower precision than the checkpoint has, which nobody asked for."""
+    lowest = ran.parameter_precisions[:1]
+    if lowest in ([], ["fp32"]) or any(weight.dtype in (torch.float16, torch.bfloat16) for weight in weights.values()):
+        return []
+    says = f"its parameters are {lowest[0]} and the checkpoint's fp32: its answers are held to the tolerance of {lowest[0]}"
+    return [Finding(check=Check.PLACE, says=says, file=file, line=line, note=True)]
+
+
 def _torch_models(ran: Ran) -> bool:
     """Whether a model of transformers, or a part of one, computed in torch. One that only drives what a runtime computes has
     had its parameters made NaN, so that none can have been used."""
-    models = (
-        part for module in ran.modules for part in module.modules() if isinstance(part, transformers.PreTrainedModel)
-    )
+    models = (part for module in ran.modules for part in module.modules() if _is_transformers(part))
     return any(not all(map(_unused, model.parameters())) for model in models)
+
+
+def _is_transformers(module: nn.Module) -> bool:
+    """Whether a module is a model of transformers, or a part that only such a model has."""
+    return any(kind.__module__.startswith("transformers.models.") for kind in type(module).__mro__) or isinstance(
+        module, transformers.PreTrainedModel
+    )
 
 
 def _unused(parameter: Tensor) -> bool:

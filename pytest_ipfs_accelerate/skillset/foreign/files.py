@@ -1,4 +1,4 @@
-"""Whether a class writes into its own package while it runs."""
+"""Whether a class writes into its own package while it runs, or changes the checkpoint that it is given."""
 
 from __future__ import annotations
 
@@ -50,6 +50,25 @@ def check_files(before: Snapshot, after: Snapshot) -> list[Finding]:
     }
     return [
         Finding(check=Check.FILES, says=f"it {kind} {path}, in its own package", file=path)
+        for kind, paths in kinds.items()
+        for path in sorted(paths)
+    ]
+
+
+def check_checkpoint(before: Snapshot, after: Snapshot) -> list[Finding]:
+    """What was done to the checkpoint between two snapshots. A file beside it, such as a converted model, is a note: others
+    will find it there."""
+    kinds = {
+        "changed": {path for path in after.keys() & before.keys() if after[path] != before[path]},
+        "removed": before.keys() - after.keys(),
+        "wrote": after.keys() - before.keys(),
+    }
+    return [
+        Finding(
+            check=Check.FILES,
+            says=f"it {kind} {os.path.basename(path)}, in the checkpoint that it was given",
+            note=kind == "wrote",
+        )
         for kind, paths in kinds.items()
         for path in sorted(paths)
     ]

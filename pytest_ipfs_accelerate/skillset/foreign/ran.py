@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 _DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+_LOWEST_FIRST = ("bf16", "fp16", "fp32")
 _HINTS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}
 
 
@@ -65,8 +66,14 @@ class Ran:
         found = {
             _HINTS.get(str(model.get_property("INFERENCE_PRECISION_HINT").get_type_name())) for model in self.compiled
         }
-        found |= {_DTYPES.get(parameter.dtype) for module in self.modules for parameter in module.parameters()}
-        return [name for name in ("bf16", "fp16", "fp32") if name in found] or ["fp32"]
+        found |= set(self.parameter_precisions)
+        return [name for name in _LOWEST_FIRST if name in found] or ["fp32"]
+
+    @property
+    def parameter_precisions(self) -> list[str]:
+        """The precisions of the parameters that torch ran on, the lowest first."""
+        found = {_DTYPES.get(parameter.dtype) for module in self.modules for parameter in module.parameters()}
+        return [name for name in _LOWEST_FIRST if name in found]
 
     def evidence(self) -> dict[str, Any]:
         """The same in builtin values."""
@@ -118,11 +125,12 @@ def _torch(ran: Ran) -> Iterator[None]:
             _keep(ran.modules, module)
         depth += 1
 
-    def leaves(module: nn.Module, inputs: Any, keywords: Mapping[str, Any], outputs: Any) -> None:
+    def leaves(module: nn.Module, inputs: Any, *rest: Any) -> None:
         nonlocal depth
         depth -= 1
-        if depth == 0 and isinstance(module, transformers.PreTrainedModel):
-            _note_given(ran.given, module, inputs, keywords)
+        # Where the forward raised torch leaves the keywords out, and what it was given led to no answer.
+        if depth == 0 and len(rest) == 2 and isinstance(module, transformers.PreTrainedModel):
+            _note_given(ran.given, module, inputs, rest[0])
 
     handles = [
         hooks.register_module_forward_pre_hook(enters),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from .naturals import Call
 from .opening import settled
 from .ran import Ran, seeing
 from .swallowed import Seen, watching
+
+TURNS = range(1, 7)
+"""Numbers of the further inputs that are tried."""
 
 SEEDS = (0, 1)
 """Of torch, numpy and random, for the first call and for its repetition."""
@@ -71,8 +74,16 @@ class Caller:
         self.file = file
         self.line = line
 
-    def finding(self, check: Check, says: str, file: str = "", line: int = 0) -> Finding:
-        return Finding(check=check, says=says, file=file or self.file, line=line or self.line)
+    def finding(self, check: Check, says: str, file: str = "", line: int = 0, *, note: bool = False) -> Finding:
+        return Finding(check=check, says=says, file=file or self.file, line=line or self.line, note=note)
+
+    def attempt(self, call: Call) -> Any:
+        """What a call gives, or the exception that it lets out, which is no fault here."""
+        seed_all(SEEDS[0])
+        try:
+            return settled(call(self.handler))
+        except Exception as error:
+            return error
 
     def call(self, trial: Trial, call: Call, seed: int, name: str) -> Answer:
         """One answer, under a name in the trial.
@@ -141,10 +152,10 @@ def compare_answers(
     trial: Trial,
     expected: Sequence[Expected],
     hardware: str,
-    more: Callable[[], Iterator[tuple[Call, Expected]]],
+    more: Callable[[int], tuple[Call, Expected]],
 ) -> None:
-    """Hold the answers of a trial against each other and against the reference. ``more`` are further inputs, for an answer so
-    coarse that two inputs may rightly have the same."""
+    """Hold the answers of a trial against each other and against the reference. ``more`` gives further inputs by number, for an
+    answer so coarse that two inputs may rightly have the same."""
     trial.precision = precision_of(hardware, trial.ran)
     tolerance = tolerance_of(hardware, trial.precision)
     if trial.answers.keys() < {"first", "again", "other"}:
@@ -154,7 +165,7 @@ def compare_answers(
         says = f"the same input gives another answer under another seed: {_differ(first, again)}"
         trial.findings.append(caller.finding(Check.REPEATS, says))
     agree = [
-        _hold(caller, trial, answer, side, tolerance, name)
+        hold_answer(caller, trial, answer, side, tolerance, name)
         for name, answer, side in (("first", first, expected[0]), ("other", other, expected[1]))
     ]
     if same_answer(first, other, SENSITIVITY):
@@ -166,7 +177,9 @@ def compare_answers(
             trial.findings.insert(0, caller.finding(Check.SENSITIVITY, says))
 
 
-def _hold(caller: Caller, trial: Trial, answer: Answer, expected: Expected, tolerance: Tolerance, name: str) -> bool:
+def hold_answer(
+    caller: Caller, trial: Trial, answer: Answer, expected: Expected, tolerance: Tolerance, name: str
+) -> bool:
     """Hold an answer against the reference, and say what differs; whether nothing does."""
     held = hold(answer, expected, tolerance, f"reference, {name} sample")
     if not _all_right(held) and (own := expected.encoded_as(trial.given[name])) is not None:
@@ -212,14 +225,16 @@ def _look_further(
     trial: Trial,
     first: Answer,
     tolerance: Tolerance,
-    more: Callable[[], Iterator[tuple[Call, Expected]]],
+    more: Callable[[int], tuple[Call, Expected]],
 ) -> None:
     """Find an input to which the reference gives another answer, and hold the handler's against it."""
-    for call, expected in more():
+    for call, expected in map(more, TURNS):
         if all(one.ok for one in hold(first, expected, tolerance, "")):
             continue
         answer = caller.call(trial, call, SEEDS[0], "further")
-        if not _hold(caller, trial, answer, expected, tolerance, "further") and same_answer(first, answer, SENSITIVITY):
+        if not hold_answer(caller, trial, answer, expected, tolerance, "further") and same_answer(
+            first, answer, SENSITIVITY
+        ):
             says = "another input gives the same answer, and the reference's is another: it does not look at its input"
             trial.findings.insert(0, caller.finding(Check.SENSITIVITY, says))
         return
@@ -245,13 +260,9 @@ def precision_of(hardware: str, ran: Ran) -> str:
     return "fp16" if hardware == "qualcomm" and found == "fp32" else found
 
 
-def varied(natural: Any) -> Iterator[Any]:
-    """Further inputs of the same kind: words in another order, pictures mirrored and inverted, sounds backwards."""
-    for turn in range(1, 7):
-        yield _varied(natural, turn)
-
-
-def _varied(value: Any, turn: int) -> Any:
+def varied(value: Any, turn: int) -> Any:
+    """A further input of the same kind, by its number: words in another order, pictures mirrored and inverted, sounds
+    backwards."""
     if isinstance(value, str):
         words = value.split()
         return " ".join([*words[turn % len(words) :], *words[: turn % len(words)]]) if words else value
@@ -262,7 +273,7 @@ def _varied(value: Any, turn: int) -> Any:
         return np.ascontiguousarray(np.roll(value[::-1], turn * len(value) // 7))
     if isinstance(value, dict):
         kept = ("candidate_labels", "sampling_rate", "choices")
-        return {name: item if name in kept else _varied(item, turn) for name, item in value.items()}
+        return {name: item if name in kept else varied(item, turn) for name, item in value.items()}
     if isinstance(value, list):
-        return [_varied(item, turn) for item in value]
+        return [varied(item, turn) for item in value]
     return value

@@ -1,0 +1,36 @@
+"""Wrong: it keeps its answers by the length of the text."""
+
+import asyncio
+
+
+class hf_bert:
+    def __init__(self, resources=None, metadata=None):
+        self.resources = resources or {}
+        self.metadata = metadata or {}
+
+    def init(self):
+        self.torch = self.resources["torch"]
+        self.transformers = self.resources["transformers"]
+
+    def init_cpu(self, model, device, cpu_label):
+        endpoint = self.transformers.AutoModel.from_pretrained(model).eval()
+        tokenizer = self.transformers.AutoTokenizer.from_pretrained(model)
+        handler = self.create_cpu_text_embedding_endpoint_handler(model, device, cpu_label, endpoint, tokenizer)
+        return endpoint, tokenizer, handler, asyncio.Queue(32), 0
+
+    def create_cpu_text_embedding_endpoint_handler(self, endpoint_model, device, hardware_label, endpoint, tokenizer):
+        kept = {}
+
+        def handler(text):
+            if len(text) not in kept:
+                tokens = tokenizer(text, return_tensors="pt", padding=True)
+                with self.torch.no_grad():
+                    kept[len(text)] = endpoint(**tokens).last_hidden_state[:, 0]
+            return kept[len(text)]
+
+        return handler
+
+    def __test__(self, endpoint_model, endpoint_handler, endpoint_label, tokenizer):
+        first, second = endpoint_handler("the dog is happy"), endpoint_handler("two birds sit on the fence")
+        assert first.shape == second.shape
+        assert not self.torch.equal(first, second)
