@@ -24,7 +24,7 @@ from typing import IO, Any, Protocol
 import msgspec
 
 from .settings import STAGE_SECONDS
-from .specs import Job
+from .specs import SCRATCH, Job
 from .verdict import DEPARTURE, Outcome, Stage, Verdict
 from .wire import read_frame, write_frame
 
@@ -83,6 +83,7 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         self._events: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._log: IO[bytes] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._standing: Verdict | None = None
 
     def run(self, job: Job) -> Verdict:
@@ -129,6 +130,7 @@ class Host:
             self.close()
             # A file, not a pipe: a runtime that writes much must not block on a reader that waits for a verdict.
             self._log = tempfile.TemporaryFile()  # noqa: SIM115
+            self._scratch = tempfile.TemporaryDirectory(prefix="ipfs-host-", ignore_cleanup_errors=True)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.host_main", self.target],
                 stdin=subprocess.PIPE,
@@ -153,6 +155,7 @@ class Host:
             "TOKENIZERS_PARALLELISM": "false",
             **os.environ,
             **dict.fromkeys(pools, threads),
+            **({SCRATCH: self._scratch.name} if self._scratch else {}),
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         }
 
@@ -223,6 +226,9 @@ class Host:
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
 
 def _forward(stream: IO[bytes], events: queue.SimpleQueue[tuple[str, Any] | None]) -> None:

@@ -13,6 +13,10 @@ from typing import Any
 from .matrix import Case
 from .verdict import Implementation
 
+SCRATCH = "IPFS_HOST_SCRATCH"
+"""Environment variable of a host: a directory for what a case leaves on disk, which goes with the host however that ends. The
+caches that libraries keep among temporary files stay where they are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:

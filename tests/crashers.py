@@ -8,15 +8,23 @@ import os
 import signal
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NoReturn
 
-from pytest_ipfs_accelerate.specs import Job
+from pytest_ipfs_accelerate.specs import SCRATCH, Job
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
 
 Enter = Callable[[Stage | Verdict], None]
+
+
+def leaves_files(job: Job, enter: Enter) -> NoReturn:
+    """Exits in the middle of its work on disk, whose place it says last."""
+    directory = tempfile.mkdtemp(dir=os.environ[SCRATCH])
+    print(directory, file=sys.stderr, flush=True)
+    os._exit(3)
 
 
 def passes(job: Job, enter: Enter) -> Verdict:

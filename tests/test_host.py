@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,14 @@ def test_an_exit_gives_its_status_and_last_words(host: Host) -> None:
     assert (verdict.outcome, verdict.stage) == (Outcome.CRASHED, Stage.RUN)
     assert "exit status 3" in verdict.reason
     assert "last words" in verdict.detail
+
+
+def test_what_a_process_that_died_left_on_disk_goes_with_it(host: Host) -> None:
+    verdict = run(host, "leaves_files")
+    place = Path(verdict.detail.split()[-1])
+    assert place.parent.name.startswith("ipfs-host-")
+    assert not place.exists()
+    assert not place.parent.exists()
 
 
 def test_a_hang_is_killed_with_its_children(host: Host) -> None:

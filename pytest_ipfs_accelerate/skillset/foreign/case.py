@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import traceback
@@ -19,7 +20,7 @@ from ...matrix import base_task
 from ...models.hub import CheckpointUnavailable
 from ...opening import open_task, shared_bench
 from ...runner import Enter, describe, versions
-from ...specs import Job, SkillSource
+from ...specs import SCRATCH, Job, SkillSource
 from ...speed import Numbers
 from ...tasks.base import Task
 from ...verdict import Outcome, Stage, Verdict
@@ -61,7 +62,7 @@ def run_foreign(job: Job, enter: Enter) -> Verdict:
     assert job.skill is not None
     run = ForeignRun(job, job.skill, enter)
     try:
-        with tempfile.TemporaryDirectory(prefix="ipfs-skill-") as directory:
+        with tempfile.TemporaryDirectory(prefix="ipfs-skill-", dir=os.environ.get(SCRATCH)) as directory:
             run.run(Path(directory))
     except (Unavailable, CheckpointUnavailable) as why:
         return run.verdict(Judgement(outcome=Outcome.UNAVAILABLE, reason=str(why)))
