@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import onnxruntime
 import onnxruntime_qnn
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime_qnn.build_and_package_info import qnn_version
 
 from ..store import Damaged, Missing, Store
@@ -56,14 +57,14 @@ def open_compiled(model: bytes, options: Options, key: str, store: Store | None)
         except Missing:
             pass
     if store is None or not store.limit:
-        session = onnxruntime.InferenceSession(model, options())
+        session = _session(model, options(), options)
         return Compiled(session, assigned(session))
     with TemporaryDirectory() as directory:
         path = Path(directory, "context.onnx")
         compiling = options()
         for entry, value in (("enable", "1"), ("embed_mode", "1"), ("file_path", str(path))):
             compiling.add_session_config_entry(f"ep.context_{entry}", value)
-        session = onnxruntime.InferenceSession(model, compiling)
+        session = _session(model, compiling, options)
         nodes = assigned(session)
         # What is partly elsewhere is compiled each time, so that its evidence is each time that of the whole.
         if set(nodes) != {PROVIDER} or not path.exists():
@@ -79,6 +80,31 @@ def _from_store(store: Store, manifest_cid: str, options: Options) -> Compiled:
     if set(found := assigned(session)) != {PROVIDER}:
         raise NotOnHardware(f"a compiled graph opened on {found}")
     return Compiled(session, manifest["nodes"], manifest["context"], kept=True)
+
+
+def _session(model: bytes, asked: onnxruntime.SessionOptions, options: Options) -> onnxruntime.InferenceSession:
+    """A session of a graph, opened as ``asked``.
+
+    Raises:
+        NotOnHardware: the HTP does not take some of its operators; says which.
+    """
+    try:
+        return onnxruntime.InferenceSession(model, asked)
+    except Fail as refusal:
+        if "assigned to the default CPU EP" not in str(refusal):
+            raise
+        mixed = options()
+        mixed.add_session_config_entry("session.disable_cpu_ep_fallback", "0")
+        refused = refused_operators(onnxruntime.InferenceSession(model, mixed))
+        said = ", ".join(f"{kind} ({count})" for kind, count in refused.items())
+        raise NotOnHardware(f"the HTP does not take {said or 'some of the operators'}") from refusal
+
+
+def refused_operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
+    """How many nodes of a session are elsewhere than on the HTP, by their operator, the most frequent first."""
+    parts = session.get_provider_graph_assignment_info()
+    found = Counter(node.op_type for part in parts if part.ep_name != PROVIDER for node in part.get_nodes())
+    return dict(found.most_common())
 
 
 def assigned(session: onnxruntime.InferenceSession) -> dict[str, int]:

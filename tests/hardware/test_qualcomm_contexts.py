@@ -89,3 +89,22 @@ def test_nothing_is_kept_where_nothing_is_to_be(tmp_path: Path) -> None:
         assert alone.nodes() == {PROVIDER: 2}
         assert not alone.graphs()
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_operator_that_the_htp_does_not_take_is_named(store: Store, kept: bool) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Relu", ["x"], ["positive"]),
+            helper.make_node("IsInf", ["positive"], ["infinite"]),
+            helper.make_node("Cast", ["infinite"], ["y"], to=TensorProto.FLOAT),
+        ],
+        "refused",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 8))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 8))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    refused = HtpRunner(model, ExportMetadata(in_spec=SPEC, out_spec=SPEC), {}, store=store if kept else None)
+    with pytest.raises(NotOnHardware, match=r"the HTP does not take IsInf \(1\)"):
+        outputs(refused)
+    assert not list(store.root.glob("index/*/*"))

@@ -17,6 +17,7 @@ from transformers.exporters.metadata import ExportMetadata
 
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
+from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.qualcomm import PROVIDER, HtpRunner
 from pytest_ipfs_accelerate.hardware.qualcomm_operators import merge_axes, together
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite
@@ -110,7 +111,7 @@ def test_the_htp_refuses_it_and_takes_it_rewritten(case: Refused) -> None:
     expected = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
         None, dict(feed)
     )[0]
-    with pytest.raises(Exception, match="graph nodes that are assigned to the default CPU EP"):
+    with pytest.raises(NotOnHardware, match="the HTP does not take"):
         on_the_htp(model, feed)
     rewritten, counts = rewrite(model.SerializeToString())
     assert counts == {case.rewrite: 1}
