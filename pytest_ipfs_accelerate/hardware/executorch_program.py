@@ -20,6 +20,7 @@ from sympy import sympify
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx.traceback import NodeSource
+from torch.utils import _pytree as pytree
 from transformers.exporters import exporter_dynamo
 from transformers.exporters.exporter_executorch import _get_edge_compile_config
 from transformers.exporters.metadata import ExportMetadata
@@ -161,14 +162,18 @@ def _sizes(program: ExportedProgram) -> Sizes:
     names = program.graph_signature.user_inputs
     values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     shapes = [[size if isinstance(size, int) else str(size) for size in values[name].shape] for name in names]
-    limits = program.range_constraints.items()
-    return Sizes(shapes, {str(symbol): [int(limit.lower), int(limit.upper)] for symbol, limit in limits})
+    symbols = {size for shape in shapes for size in shape}
+    limits = {str(symbol): limit for symbol, limit in program.range_constraints.items() if str(symbol) in symbols}
+    return Sizes(shapes, {name: [int(limit.lower), int(limit.upper)] for name, limit in limits.items()})
 
 
 def lower_program(program: ExportedProgram) -> bytes:
     """The bytes of a program in which XNNPACK has every node that its partitioner takes, within the patches of
     ``transformers.exporters`` for it. (Its own exporter does the same, and traces the model itself.)"""
     drop_constant_inputs(program)
+    # The tensors in their order are all that a call of the program is flattened to now.
+    tensors = tuple(program.graph_signature.user_inputs)
+    program.module_call_graph[0].signature.in_spec = pytree.tree_structure((tensors, {}))
     apply_fx_program_fixes("executorch", program)
     apply_fx_node_fixes("executorch", program.graph_module)
     edge = to_edge_transform_and_lower(

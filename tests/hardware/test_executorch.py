@@ -217,6 +217,27 @@ def test_the_contents_of_a_program() -> None:
     assert set(contents(pte(Sorted(), torch.half)).precisions) >= {"fp16"}
 
 
+class Optional(torch.nn.Module):
+    """A matrix, between arguments that are no tensors, as the language model of a llava is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+
+    def forward(
+        self, ids: torch.Tensor | None = None, x: torch.Tensor | None = None, flag: bool = True
+    ) -> torch.Tensor:
+        assert x is not None
+        return self.linear(x)
+
+
+def test_arguments_that_are_no_tensors_are_part_of_a_program() -> None:
+    model, x = Optional().eval(), torch.arange(8.0).reshape(2, 4)
+    program = torch.export.export(model, (), {"ids": None, "x": x, "flag": True})
+    loaded = Loaded(Lowered(lower_program(program), ExportMetadata(out_spec=ONE_TENSOR), Sizes([], {}), False))
+    assert torch.allclose(loaded.run([x]), model(x=x), atol=1e-6)
+
+
 def test_an_operator_without_a_kernel_is_named() -> None:
     with pytest.raises(LoweringFault, match=r"ExecuTorch .* has no kernel aten::sort\.values"):
         Loaded(Lowered(pte(Sorted(sorts=True)), ExportMetadata(out_spec=ONE_TENSOR), Sizes([], {}), False))
