@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from ..specs import Recipe
-from .checkpoint import Checkpoint, model_class, weights_digest
 from .hub import CheckpointRefused, CheckpointUnavailable, locate
 from .initialize import initialize
 from .model_types import other_type
+from .weights import Checkpoint, model_class, weights_digest
 
 MOST = 0.9
 """With more than this share of its parameters newly initialised, a model is not the one whose weights lie there."""
