@@ -172,8 +172,9 @@ def lower_program(program: ExportedProgram) -> bytes:
     ``transformers.exporters`` for it. (Its own exporter does the same, and traces the model itself.)"""
     drop_constant_inputs(program)
     # The tensors in their order are all that a call of the program is flattened to now.
-    tensors = tuple(program.graph_signature.user_inputs)
-    program.module_call_graph[0].signature.in_spec = pytree.tree_structure((tensors, {}))
+    taken: Any = program.module_call_graph[0].signature
+    taken.forward_arg_names = list(program.graph_signature.user_inputs)
+    taken.in_spec = pytree.tree_structure(((), dict.fromkeys(taken.forward_arg_names)))
     apply_fx_program_fixes("executorch", program)
     apply_fx_node_fixes("executorch", program.graph_module)
     edge = to_edge_transform_and_lower(
