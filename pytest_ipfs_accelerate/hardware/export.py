@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers.exporters.base import ExportedComponent
 from transformers.exporters.configs import OnnxConfig
-from transformers.exporters.exporter_onnx import OnnxExporter
+from transformers.exporters.exporter_onnx import OnnxExporter, use_experts_implementation
 from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
@@ -68,7 +68,14 @@ def export_program(
         Exception: whatever the exporter raises; the runner names the stage.
     """
     axes = varying if varying is not None else varying_axes(inputs, [{}])
-    with warnings.catch_warnings(), patched(), without_loss(checkpoint.model), only_varying(inputs, axes):
+    with (
+        warnings.catch_warnings(),
+        patched(),
+        without_loss(checkpoint.model),
+        only_varying(inputs, axes),
+        # Grouped experts slice their tokens by sizes that depend on data, which the HTP and Core ML do not take.
+        use_experts_implementation(checkpoint.model, "batched_mm"),
+    ):
         # torch's own copying of a tree specification; a user's run with -W error is not about it.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated", category=FutureWarning)
         return _export_generation(checkpoint, inputs) if generates else _export_forward(checkpoint, inputs)

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 import torch
+from cases import recipe, task_on
 from torch import Tensor, nn
 from torch.export import Dim
 from transformers import PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
+from pytest_ipfs_accelerate.hardware.export import export_program
 from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, without_loss
 from pytest_ipfs_accelerate.hardware.export_recurrences import solve_unit_lower
 from pytest_ipfs_accelerate.hardware.parts import outermost
@@ -280,3 +283,11 @@ def test_a_part_in_another_is_no_part_of_its_own() -> None:
     assert outermost(paths) == {"head": "lm_head", "language_model": "model"}
     del paths["language_model"]
     assert outermost(paths) == {"image_encoder": "model.vision", "head": "lm_head"}
+
+
+def test_experts_are_gathered_for_each_token() -> None:
+    task = task_on(recipe("mixtral", "feature-extraction"), "feature-extraction")
+    program = export_program(task.checkpoint, task.encode(list(task.samples())), generates=False)
+    graph = onnx.load_from_string(program.components["model"].onnx).graph
+    # Tokens sorted by expert are counted and cut into groups, whose sizes depend on data.
+    assert not {"CumSum", "ScatterElements"} & {node.op_type for node in graph.node}
