@@ -61,9 +61,11 @@ SINGLE = {
     "linear_head_dim mamba_d_head mamba_head_dim mamba_d_state ssm_state_size state_size mamba_chunk_size "
     "train_num_points num_conv_pos_embeddings hidden_size_per_layer_input hidden_size_per_layer subsampling_conv_channels "
     "conv_hidden spkr_embed_dim lang_embed_dim lqe_hidden_dim latent_dim max_text_length",
+    # Fewer heads, and a token that none of them looks at ties with others: the ReLU of each is 0.
+    16: "index_n_heads",
     8: "qk_rope_head_dim qk_nope_head_dim mamba_n_heads mamba_num_heads laurel_rank num_latents rotary_dim rotary_ndims "
     "num_filters n_filters encoder_n_filters",
-    4: "index_n_heads index_topk linear_num_key_heads linear_num_value_heads linear_num_heads swa_num_attention_heads "
+    4: "index_topk linear_num_key_heads linear_num_value_heads linear_num_heads swa_num_attention_heads "
     "time_step_rank num_query_tokens num_conv_pos_embedding_groups mamba_dt_rank perceiver_resampler_num_latents "
     "resampler_num_latents mm_tokens_per_image",
     6: "num_queries",
