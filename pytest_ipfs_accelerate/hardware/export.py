@@ -20,7 +20,7 @@ from transformers.exporters.exporter_onnx import OnnxExporter, use_experts_imple
 from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
-from . import export_recurrences  # noqa: F401 (what it replaces is registered by its import)
+from . import export_experts, export_recurrences  # noqa: F401 (what they replace is registered by their import)
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .generate import CACHES

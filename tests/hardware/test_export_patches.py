@@ -13,7 +13,7 @@ import pytest
 import torch
 from cases import recipe, task_on
 from torch import Tensor, nn
-from torch.export import Dim
+from traces import Call, Calls, Inputs, original_of, same, takes_another
 from transformers import PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
@@ -21,18 +21,6 @@ from pytest_ipfs_accelerate.hardware.export import export_program
 from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, without_loss
 from pytest_ipfs_accelerate.hardware.export_recurrences import solve_unit_lower
 from pytest_ipfs_accelerate.hardware.parts import outermost
-
-Call = Callable[..., Any]
-Inputs = Callable[[int, int], tuple[Tensor, ...]]
-
-
-def original_of(path: str) -> Any:
-    module, _, rest = path.partition(".modeling_")
-    name, *attributes = rest.split(".")
-    found: Any = importlib.import_module(f"transformers.models.{module}.modeling_{name}")
-    for attribute in attributes:
-        found = getattr(found, attribute)
-    return found
 
 
 def scan(function: Any) -> Call:
@@ -165,36 +153,6 @@ CASES: dict[str, tuple[str, Callable[[Any], Call], Inputs]] = {
         lambda batch, length: (torch.randn(batch, 3, 16, 16),),
     ),
 }
-
-
-class Calls(nn.Module):
-    def __init__(self, call: Call) -> None:
-        super().__init__()
-        self.call = call
-
-    def forward(self, inputs: tuple[Tensor, ...]) -> Any:
-        return self.call(*inputs)
-
-
-def takes_another(call: Call, inputs: Inputs) -> bool:
-    """Whether ``call`` is traced from one batch and length and takes another."""
-    first, other = inputs(2, 3), inputs(3, 5)
-    dynamic = tuple(dict.fromkeys(range(tensor.dim()), Dim.AUTO) for tensor in first)
-    try:
-        program = torch.export.export(Calls(call), (first,), dynamic_shapes=(dynamic,), strict=False)
-        found = program.module()(other)
-    except Exception:
-        # Whatever the tracer or the specialised program raises: it takes no other.
-        return False
-    return same(found, call(*other))
-
-
-def same(found: Any, expected: Any) -> bool:
-    flat = [torch.utils._pytree.tree_leaves(side) for side in (found, expected)]
-    pairs = list(zip(*flat, strict=True))
-    return bool(pairs) and all(
-        one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in pairs
-    )
 
 
 @pytest.fixture(autouse=True)
