@@ -83,7 +83,7 @@ def dbrx_experts(original: Any) -> Any:
         w1, v1, w2 = (weight.view(shape).unbind(0) for weight in (self.mlp.w1, self.mlp.v1, self.mlp.w2))
 
         def expert(number: int) -> Expert:
-            return lambda hidden: self.mlp(hidden, w1[number], v1[number], w2[number])  # type: ignore[no-any-return]
+            return lambda hidden: self.mlp(hidden, w1[number], v1[number], w2[number])
 
         experts = [expert(number) for number in range(self.num_experts)]
         flat = hidden_states.reshape(-1, self.hidden_size)
