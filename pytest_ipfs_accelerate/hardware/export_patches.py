@@ -19,11 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.exporters import utils
 from transformers.exporters.utils import patch_attributes
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .export_onnxscript import onnxscript_faults
 from .export_resize import resized_by_weights
 
 Factory = Callable[[Any], Any]
@@ -45,8 +47,14 @@ def replaces(*paths: str) -> Callable[[Factory], Factory]:
 @contextmanager
 def patched() -> Iterator[None]:
     """Every replacement of a module that is loaded, for a time. Not by the exporter's own table: it replaces nothing of the
-    class whose forward it has wrapped before."""
-    found: list[tuple[Any, str, Factory]] = [(F, "interpolate", resized_by_weights)]
+    class whose forward it has wrapped before. Where that table has another replacement of the same path, ours counts."""
+    ours = {f"transformers.models.{path}" for path in PATCHES}
+    theirs = [patch for patch in utils._PATCHES["dynamo"] if f"{patch[0]}.{patch[1]}" not in ours]
+    found: list[tuple[Any, str, Factory]] = [
+        (F, "interpolate", resized_by_weights),
+        (utils, "_PATCHES", lambda table: {**table, "dynamo": theirs}),
+        *onnxscript_faults(),
+    ]
     for path, factory in PATCHES.items():
         module, _, name = path.partition(".modeling_")
         name, *rest = name.split(".")
@@ -249,7 +257,9 @@ def packed_attention(
         f"{name}.modeling_{name}.{attention}.forward"
         for name, attention in {
             "cosmos3_edge": "Cosmos3EdgeVisionAttention",
+            "dots3_note": "Dots3NoteVisionAttention",
             "glm5_next": "Glm5NextVisionAttention",
+            "glm_ocr": "GlmOcrVisionAttention",
             "glm_image": "GlmImageVisionAttention",
             "hunyuan_vl": "HunYuanVLVisionAttention",
             "qwen4_exp": "Qwen4ExpVisionAttention",
@@ -259,8 +269,8 @@ def packed_attention(
 )
 def pictures_kept_apart_by_a_mask(original: Any) -> Any:
     """Pictures that are packed into one sequence are split by ``lengths.tolist()`` and attended to one by one. The exporter
-    replaces that in some classes, not in these. The branch for flash attention is one call with the lengths; it is taken,
-    with an attention that masks."""
+    replaces that in some classes, not in these, and in dots3_note and glm_ocr without their norms of queries and keys. The
+    branch for flash attention is one call with the lengths; it is taken, with an attention that masks."""
     module = sys.modules[original.__module__]
     stand_ins = {
         "is_flash_attention_requested": lambda config: True,

@@ -4,6 +4,7 @@ or a length other than its own."""
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from cases import recipe, task_on
 from torch import Tensor, nn
 from traces import Call, Calls, Inputs, original_of, same, takes_another
 from transformers import PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
+from transformers.exporters import utils
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
 from pytest_ipfs_accelerate.hardware.export import export_program
@@ -249,3 +251,16 @@ def test_experts_are_gathered_for_each_token() -> None:
     graph = onnx.load_from_string(program.components["model"].onnx).graph
     # Tokens sorted by expert are counted and cut into groups, whose sizes depend on data.
     assert not {"CumSum", "ScatterElements"} & {node.op_type for node in graph.node}
+
+
+@pytest.mark.parametrize("name", ["dots3_note", "glm_ocr"])
+def test_the_exporter_leaves_out_the_norms_of_queries_and_keys(name: str) -> None:
+    """Where this fails, the exporter has them, and its replacement can stand again."""
+    exporter = importlib.import_module("transformers.exporters.exporter_dynamo")
+    with_qkv = inspect.getsource(exporter._reshaped_vision_attention_forward).partition('hasattr(self, "qkv")')[2]
+    assert "q_norm" not in with_qkv.partition("    else:\n        q_proj")[0]
+    owner = f"transformers.models.{name}.modeling_{name}."
+    kept = [patch for patch in utils._PATCHES["dynamo"] if patch[0].startswith(owner)]
+    assert kept
+    with patched():
+        assert not [patch for patch in utils._PATCHES["dynamo"] if patch in kept]

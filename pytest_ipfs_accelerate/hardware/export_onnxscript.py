@@ -1,0 +1,51 @@
+"""Where onnxscript 0.7.2 translates or rewrites a graph into one that gives other numbers, for the time of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import torch
+from onnxscript.rewriter._pattern_ir import Constant
+from onnxscript.rewriter.rules.common import _no_op
+from torch import Tensor
+
+
+def onnxscript_faults() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
+    """What is replaced: an object, the name of its attribute, and what gives the replacement."""
+    yield Tensor, "scatter_reduce", mean_of_a_sum
+    for constant in no_op_constants():
+        for tolerance in ("_rel_tol", "_abs_tol"):
+            yield constant, tolerance, exactly
+
+
+def no_op_constants() -> Iterator[Constant]:
+    """The numbers that make an operator none, such as the 0 that is added."""
+    for rule in _no_op.rules:
+        for node in rule._target_pattern:
+            yield from (value for value in node.inputs if isinstance(value, Constant))
+
+
+def exactly(tolerance: float) -> float:
+    """No tolerance: with the usual one, adding 1e-10 counts as adding 0, and a division that it guards gives 0 / 0 (tapas)."""
+    return 0.0
+
+
+def mean_of_a_sum(original: Any) -> Any:
+    """``scatter_reduce`` by ``mean`` as a sum over a count: onnxscript translates the mean as no reduction at all, and the last
+    number of a segment stands for all of them (tapas)."""
+
+    @wraps(original)
+    def scatter_reduce(
+        self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+    ) -> Tensor:
+        if reduce != "mean":
+            return original(self, dim, index, src, reduce, include_self=include_self)  # type: ignore[no-any-return]
+        count = torch.zeros_like(self).scatter_add(dim, index, torch.ones_like(src))
+        total = torch.zeros_like(self).scatter_add(dim, index, src)
+        if include_self:
+            return (self + total) / (count + 1)
+        return torch.where(count > 0, total / count.clamp(min=1), self)
+
+    return scatter_reduce

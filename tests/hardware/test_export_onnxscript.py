@@ -1,0 +1,55 @@
+"""Where onnxscript gives other numbers: the replacement gives torch's, and is still needed."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+
+import onnx
+import onnx_ir
+import pytest
+import torch
+from onnxscript import optimizer, rewriter
+from torch import Tensor
+from traces import same
+
+from pytest_ipfs_accelerate.hardware.export_onnxscript import mean_of_a_sum, no_op_constants
+from pytest_ipfs_accelerate.hardware.export_patches import patched
+
+
+@pytest.mark.parametrize("include_self", [False, True])
+def test_a_mean_is_a_sum_over_a_count(include_self: bool) -> None:
+    original = Tensor.scatter_reduce
+    into, index, numbers = torch.randn(4, 3), torch.randint(0, 3, (5, 3)), torch.randn(5, 3)
+    for reduce in ("mean", "amax"):
+        arguments = (into, 0, index, numbers, reduce)
+        found = mean_of_a_sum(original)(*arguments, include_self=include_self)
+        assert same(found, original(*arguments, include_self=include_self))
+
+
+def test_the_mean_of_onnxscript_is_needed() -> None:
+    """Where this fails, ``mean_of_a_sum`` can go."""
+    core = import_module("onnxscript.function_libs.torch_lib.ops.core")
+    assert "'mean' doesn't support" in inspect.getsource(core.aten_scatter_reduce)
+
+
+def optimised(number: float) -> list[str]:
+    """The operators that are left of adding a number."""
+    graph = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> agraph (float[n] x) => (float[n] y) '
+        f"<float added = {{{number}}}> {{ z = Add(x, added)\n y = Neg(z) }}"
+    )
+    model = onnx_ir.from_proto(graph)
+    optimizer.optimize_ir(model)
+    rewriter.rewrite(model)
+    return [node.op_type for node in model.graph]
+
+
+def test_only_what_is_nothing_is_taken_for_nothing() -> None:
+    """Where the first fails, the replacement can go."""
+    assert optimised(1e-10) == ["Neg"]
+    with patched():
+        assert optimised(1e-10) == ["Add", "Neg"]
+        assert optimised(0.0) == ["Neg"]
+    assert optimised(1e-10) == ["Neg"]
+    assert len(list(no_op_constants())) >= 6
