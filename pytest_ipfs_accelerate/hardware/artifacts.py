@@ -23,6 +23,7 @@ EXPORTERS = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir")
 CODE = (
     "export.py",
     "export_experts.py",
+    "export_graph.py",
     "export_onnxscript.py",
     "export_patches.py",
     "export_recurrences.py",

@@ -21,6 +21,7 @@ from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
 from . import export_experts, export_recurrences  # noqa: F401 (what they replace is registered by their import)
+from .export_graph import make_nothing_anew, restore_initializers
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .generate import CACHES
@@ -145,29 +146,9 @@ def _export(module: Any, inputs: Mapping[str, Any], path: str) -> Component:
 def _component(exported: ExportedComponent, path: str) -> Component:
     model: onnx_ir.Model = exported.program
     restore_initializers(model.graph)
+    make_nothing_anew(model.graph)
     graphs: list[Any] = [model.graph, *model.functions.values()]
     for node in (node for graph in graphs for node in graph.all_nodes()):
         # Stack traces of this installation: they make the same model differ from machine to machine.
         node.metadata_props.clear()
     return Component(onnx_ir.to_proto(model).SerializeToString(), exported.metadata, path)
-
-
-def restore_initializers(graph: onnx_ir.Graph) -> int:
-    """Register the constants that nodes read and the graph does not hold; how many they were.
-
-    onnxscript 0.7.2 names the bounds of a clip after what is clipped. Where one value is clipped twice the second constant
-    takes the first one's place among the initializers, and ONNX Runtime refuses the graph.
-    """
-    restored = 0
-    for node in graph.all_nodes():
-        for value in node.inputs:
-            if value is None or value.const_value is None or value.producer() is not None:
-                continue
-            name = value.name or ""
-            if graph.initializers.get(name) is value or value.graph is not None:
-                continue
-            if name in graph.initializers:
-                value.name = f"{value.name}_restored_{restored}"
-            graph.register_initializer(value)
-            restored += 1
-    return restored

@@ -210,6 +210,29 @@ def pictures_of_one_size(original: Any) -> Any:
 
 
 @replaces(
+    "lighton_ocr.modeling_lighton_ocr.LightOnOcrPatchMerger.forward",
+    "mistral3.modeling_mistral3.Mistral3PatchMerger.forward",
+    "mistral_large4.modeling_mistral_large4.MistralLarge4PatchMerger.forward",
+)
+def patches_merged_at_once(original: Any) -> Any:
+    """The patches of each picture are merged in a Python loop, whose sizes a trace takes for constants. Pictures of one size
+    are merged at once; others go the old way."""
+
+    @wraps(original)
+    def forward(self: Any, image_features: Tensor, image_sizes: Any) -> Tensor:
+        sizes = {tuple(int(side) // self.patch_size for side in size) for size in image_sizes}
+        if len(sizes) != 1:
+            return original(self, image_features, image_sizes)  # type: ignore[no-any-return]
+        ((height, width),) = sizes
+        step = self.spatial_merge_size
+        grid = image_features.reshape(-1, height, width, image_features.shape[-1]).permute(0, 3, 1, 2)
+        merged: Tensor = F.unfold(grid, kernel_size=step, stride=step).transpose(1, 2)
+        return self.merging_layer(merged.reshape(-1, merged.shape[-1]))  # type: ignore[no-any-return]
+
+    return forward
+
+
+@replaces(
     "encodec.modeling_encodec.EncodecConv1d.forward",
     "mimi.modeling_mimi.MimiConv1d.forward",
     "pocket_tts_audio_tokenizer.modeling_pocket_tts_audio_tokenizer.PocketTTSAudioTokenizerConv1d.forward",

@@ -6,7 +6,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import onnx_ir
 import pytest
 import torch
 from cases import recipe, task_on
@@ -19,7 +18,6 @@ from pytest_ipfs_accelerate.hardware.base import Endpoint, NotOnHardware
 from pytest_ipfs_accelerate.hardware.export import (
     Program,
     export_program,
-    restore_initializers,
 )
 from pytest_ipfs_accelerate.hardware.generate import (
     Driver,
@@ -315,19 +313,6 @@ def test_masks_are_written_out_for_a_time() -> None:
     with masks_written_out():
         assert create_causal_mask(config, **arguments).shape == (1, 1, 5, 5)
     assert create_causal_mask(config, **arguments) is None
-
-
-def test_a_constant_that_lost_its_place_is_put_back() -> None:
-    """onnxscript names both bounds ``x_min``, and the graph keeps the last; once it does better, this fix can go."""
-    bounds = [onnx_ir.Value(name="x_min", const_value=onnx_ir.tensor([bound])) for bound in (1.0, 2.0)]
-    x = onnx_ir.Value(name="x", type=onnx_ir.TensorType(onnx_ir.DataType.FLOAT), shape=onnx_ir.Shape([1]))
-    nodes = [onnx_ir.node("Max", [x, bound]) for bound in bounds]
-    graph = onnx_ir.Graph([x], [node.outputs[0] for node in nodes], nodes=nodes, initializers=[bounds[1]])
-    assert restore_initializers(graph) == 1
-    assert bounds[1] in graph.initializers.values()
-    assert bounds[0] in graph.initializers.values()
-    assert bounds[0].name != bounds[1].name
-    assert restore_initializers(graph) == 0
 
 
 def test_a_contrastive_model_is_one_graph() -> None:

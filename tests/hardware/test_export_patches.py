@@ -15,8 +15,9 @@ import torch
 from cases import recipe, task_on
 from torch import Tensor, nn
 from traces import Call, Calls, Inputs, original_of, same, takes_another
-from transformers import PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
+from transformers import Mistral3Config, PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
 from transformers.exporters import utils
+from transformers.models.mistral3.modeling_mistral3 import Mistral3PatchMerger
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
 from pytest_ipfs_accelerate.hardware.export import export_program
@@ -119,6 +120,20 @@ def pixtral(function: Any) -> Call:
     return lambda pixels: function(model, pixels).last_hidden_state
 
 
+def merger(function: Any) -> Call:
+    config = Mistral3Config(
+        vision_config={"model_type": "pixtral", "hidden_size": 4, "patch_size": 4}, spatial_merge_size=2
+    )
+    module = Mistral3PatchMerger(config)
+
+    def merge(features: Tensor) -> Any:
+        # In a trace the sizes are those of the two pictures that it is made from.
+        pictures = features.shape[0] // 8 if isinstance(features.shape[0], int) else 2
+        return function(module, features, [(16, 8)] * pictures)
+
+    return merge
+
+
 SCANS = ("mamba", "falcon_mamba", "jamba", "zamba")
 RWKV = "rwkv.modeling_rwkv.rwkv_linear_attention"
 XLSTM = "xlstm.modeling_xlstm.xLSTMBackend.forward"
@@ -153,6 +168,11 @@ CASES: dict[str, tuple[str, Callable[[Any], Call], Inputs]] = {
         "pixtral.modeling_pixtral.PixtralVisionModel.forward",
         pixtral,
         lambda batch, length: (torch.randn(batch, 3, 16, 16),),
+    ),
+    "mistral3": (
+        "mistral3.modeling_mistral3.Mistral3PatchMerger.forward",
+        merger,
+        lambda batch, length: (torch.randn(batch * 8, 4),),
     ),
 }
 
