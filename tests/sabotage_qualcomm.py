@@ -23,7 +23,9 @@ class OnTheCpu(HtpRunner):
     def _open(self, shapes: Any) -> Compiled:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        session = onnxruntime.InferenceSession(self._onnx, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            self._onnx.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         return Compiled(session, assigned(session))
 
 

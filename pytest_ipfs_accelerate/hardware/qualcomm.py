@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ import onnx
 import onnxruntime
 import onnxruntime_qnn
 import torch
+from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime_qnn.build_and_package_info import qnn_version
 from transformers.exporters.metadata import ExportMetadata
@@ -30,8 +32,9 @@ from .export import Component, Program
 from .exported import ExportedEndpoint
 from .onnxruntime import OnnxRuntimeEndpoint
 from .placement import placed
+from .qualcomm_axes import held
 from .qualcomm_contexts import PROVIDER, Compiled, context_key, open_compiled
-from .qualcomm_rewrites import rewrite
+from .qualcomm_rewrites import rewrite, rewrite_fixed
 from .quantise import SCHEMES, quantised_program, quantised_tensors, scheme_found
 
 SOC_MODEL = "57"
@@ -62,6 +65,7 @@ class HtpRunner(ModelRunner):
         rewritten: Mapping[str, int],
         soc_model: str = SOC_MODEL,
         *,
+        fixed: bool = True,
         allow_fallback: bool = False,
         store: Store | None = None,
     ) -> None:
@@ -69,8 +73,9 @@ class HtpRunner(ModelRunner):
         self.store = store
         self.allow_fallback = allow_fallback
         self.soc_model = soc_model
-        self.rewritten = rewritten
-        self._onnx = model.SerializeToString()
+        self.rewritten = dict(rewritten)
+        self._fixed = fixed
+        self._onnx = model
         self._inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
         self._compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
 
@@ -85,21 +90,31 @@ class HtpRunner(ModelRunner):
 
     def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
         feed = onnx_feed(list(self._inputs), kwargs)
-        outputs = self._session({name: value.shape for name, value in feed.items()}).run(None, feed)
-        return self.unflatten([torch.from_numpy(output) for output in outputs])
+        return self.unflatten([torch.from_numpy(output) for output in self.run(feed)])
 
-    def _session(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.InferenceSession:
-        key = tuple(shapes[name] for name in self._inputs)
+    def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs of the graph, compiled for the shapes of these inputs where it is not yet."""
+        key = tuple(feed[name].shape for name in self._inputs)
         if key not in self._compiled:
-            self._compiled[key] = self._open(shapes)
-        return self._compiled[key].session
+            self._compiled[key] = self._open({name: value.shape for name, value in feed.items()})
+        compiled = self._compiled[key]
+        # What has more axes than the HTP takes goes in and comes out with some as one.
+        outputs = compiled.session.run(None, {name: value.reshape(held(value.shape)) for name, value in feed.items()})
+        named = zip(compiled.session.get_outputs(), outputs, strict=True)
+        return [output.reshape(compiled.outputs.get(value.name, output.shape)) for value, output in named]
 
     def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> Compiled:
         device = qnn_devices()[0]
-        key = context_key(self._onnx, dict(shapes), self.soc_model, device.device.type, self.allow_fallback)
-        compiled = open_compiled(self._onnx, lambda: self._options(shapes), key, self.store)
+        graph, more = self._onnx, dict[str, tuple[int, ...]]()
+        if self._fixed:
+            fixed = rewrite_fixed(graph, shapes)
+            graph, more = fixed.model, dict(fixed.outputs)
+            self.rewritten |= fixed.counts
+        written = graph.SerializeToString()
+        key = context_key(written, dict(shapes), self.soc_model, device.device.type, self.allow_fallback)
+        compiled = open_compiled(written, lambda: self._options(shapes), key, self.store)
         compiled.session.disable_fallback()
-        return compiled
+        return replace(compiled, outputs=more)
 
     def _options(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()
@@ -175,6 +190,8 @@ class QualcommEndpoint(ExportedEndpoint):
             component.metadata,
             rewritten,
             self.soc_model,
+            # What is quantised says of each value how it is: nothing may come between.
+            fixed=self.precision not in SCHEMES,
             allow_fallback=self.allow_fallback,
             store=self.store,
         )

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,13 +27,15 @@ Options = Callable[[], onnxruntime.SessionOptions]
 @dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
     """A session, how many nodes of its graph each provider was given when it was compiled, the CID of what was compiled where
-    that is kept, whether it was there already, and what was wrong with what was."""
+    that is kept, whether it was there already, what was wrong with what was, and the shapes of the outputs that it gives in
+    others."""
 
     session: onnxruntime.InferenceSession
     nodes: Mapping[str, int]
     cid: str = ""
     kept: bool = False
     warning: str = ""
+    outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def context_key(model: bytes, *asked: object) -> str:

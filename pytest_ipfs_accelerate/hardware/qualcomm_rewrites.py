@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from .qualcomm_axes import hold_fewer_axes
+from .qualcomm_fixed import Known, at_sizes, with_shapes
 from .qualcomm_operators import (
+    MOST_AXES,
     compare_booleans_as_numbers,
     divide_whole_numbers,
     merge_axes,
     multiply_out_einsums,
     write_out_broadcasts,
+)
+from .qualcomm_sizes import (
+    average_with_padding,
+    bound_powers,
+    compare_with_infinity,
+    gather_by_one_index,
+    keep_triangles,
+    write_out_softplus,
 )
 
 LOWEST = -6e4
@@ -38,6 +52,43 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
         "Reciprocal as Div": divide(model.graph) if quantised else 0,
     }
     return model, {name: count for name, count in counts.items() if count}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """A graph for inputs of fixed sizes, how often each rewrite was made that needs to know them, and the shapes of its outputs
+    where the graph holds them in others."""
+
+    model: ModelProto
+    counts: Mapping[str, int]
+    outputs: Mapping[str, tuple[int, ...]]
+
+
+def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixed:
+    """The graph for inputs of these sizes as the HTP takes it."""
+    model = at_sizes(model, sizes)
+    counts: dict[str, int] = {}
+    for name, write in FIXED.items():
+        if count := write(Known(model.graph)):
+            counts[name] = count
+            model = with_shapes(model)
+    known = Known(model.graph)
+    outputs = {value.name: known.shape(value.name) for value in model.graph.output}
+    if count := hold_fewer_axes(known):
+        counts["operators over fewer axes"] = count
+    more = {name: shape for name, shape in outputs.items() if shape is not None and len(shape) > MOST_AXES}
+    return Fixed(model, counts, more)
+
+
+FIXED = {
+    "GatherND as Gather": gather_by_one_index,
+    "AveragePool with its padding": average_with_padding,
+    "Trilu as Where": keep_triangles,
+    "IsInf as a comparison": compare_with_infinity,
+    "bounded powers": bound_powers,
+    "Softplus as a logarithm": write_out_softplus,
+}
+"""By what the evidence calls it: a rewrite of a graph whose shapes are known."""
 
 
 def clamp_constants(graph: GraphProto, lowest: float = LOWEST) -> int:

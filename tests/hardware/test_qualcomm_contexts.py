@@ -42,7 +42,7 @@ def runner(store: Store | None, soc_model: str = "57") -> HtpRunner:
 
 def outputs(runner: HtpRunner, batch: int = 2) -> NDArray[np.float32]:
     x = np.random.default_rng(1).standard_normal((batch, 8)).astype(np.float32)
-    result: NDArray[np.float32] = runner._session({"x": x.shape}).run(None, {"x": x})[0]
+    result: NDArray[np.float32] = runner.run({"x": x})[0]
     return result
 
 
@@ -104,7 +104,8 @@ def test_an_operator_that_the_htp_does_not_take_is_named(store: Store, kept: boo
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 8))],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    refused = HtpRunner(model, ExportMetadata(in_spec=SPEC, out_spec=SPEC), {}, store=store if kept else None)
+    spec = ExportMetadata(in_spec=SPEC, out_spec=SPEC)
+    refused = HtpRunner(model, spec, {}, fixed=False, store=store if kept else None)
     with pytest.raises(NotOnHardware, match=r"the HTP does not take IsInf \(1\)"):
         outputs(refused)
     assert not list(store.root.glob("index/*/*"))
