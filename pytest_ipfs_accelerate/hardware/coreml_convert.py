@@ -22,12 +22,13 @@ from transformers.exporters.metadata import ExportMetadata
 
 from ..store import Damaged, Missing, Store, cid_of
 from .coreml_ops import decompositions, registered, rename_arguments
+from .coreml_shapes import drop_empty, lower_ranks
 from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, export_call
 
 LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
 """On whose versions it depends what a conversion gives."""
 
-CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py")
+CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py", "coreml_shapes.py")
 """Files of this room on which it depends, too."""
 
 PRECISIONS = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
@@ -129,6 +130,9 @@ def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, by
             decomposed = program.run_decompositions(decompositions())
             drop_checks(decomposed)
             drop_constant_inputs(decomposed)
+            drop_empty(decomposed)
+            if lowered := lower_ranks(decomposed):
+                used["ops on more than five dimensions"] = lowered
             rename_arguments(decomposed)
             coremltools.convert(
                 decomposed,

@@ -125,6 +125,19 @@ def scatter_value(x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
     return x.scatter(dim, index, torch.full(index.shape, value, dtype=x.dtype))
 
 
+def _in_integers(op: OpOverload) -> None:
+    @rule(op, "one that refuses booleans")
+    def apart(x: Tensor, places: Any, *rest: Any) -> Any:
+        if x.dtype != torch.bool:
+            return NotImplemented
+        whole = [each.to(torch.int32) if isinstance(each, Tensor) and each.dtype == torch.bool else each for each in rest]
+        return op(x.to(torch.int32), places, *whole).to(torch.bool)
+
+
+for _op in (aten.scatter.src, aten.index_put.default):
+    _in_integers(_op)
+
+
 @rule(aten.reciprocal.default, "one that refuses integers, and adds 1e-4 before it divides")
 def reciprocal(x: Tensor) -> Tensor:
     dtype = x.dtype if x.is_floating_point() else torch.float32
@@ -174,8 +187,10 @@ def where_scalar_self(condition: Tensor, x: Any, y: Tensor) -> Tensor:
     return torch.where(condition, torch.full((), x, dtype=torch.result_type(y, x)), y)
 
 
-@rule(aten.gather.default, "one that refuses indices that are fewer than what they point into")
+@rule(aten.gather.default, "one that refuses booleans, and indices that are fewer than what they point into")
 def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Any:
+    if x.dtype == torch.bool:
+        return torch.gather(x.to(torch.int32), dim, index).to(torch.bool)
     narrowed = x
     for axis in range(x.dim()):
         if axis != dim % x.dim() and x.shape[axis] != index.shape[axis]:
