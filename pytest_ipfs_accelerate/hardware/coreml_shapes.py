@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
-from torch.fx import Graph, Node
+from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -160,11 +160,15 @@ def reduced(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> An
     dims = sorted(dim % rank for dim in listed)
     kept = [dim for dim in range(rank) if dim not in dims]
     x = turned(x, kept + dims).reshape(-1, prod(x.shape[dim] for dim in dims))
+    if "dim" not in {argument.name for argument in op._schema.arguments}:
+        return op(**call | {"self": x})
     one: Any = [1] if isinstance(given, list) else 1
     return op(**call | {"self": x, "dim": one, "keepdim": False})
 
 
-@rule("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "slice", "select", "index_select", "gather", "split")
+@rule(
+    "_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "slice", "select", "index_select", "gather", "split"
+)
 @rule("split_with_sizes", "unbind", "cat", "slice_scatter")
 def along(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any:
     """An op along one dimension."""
@@ -175,6 +179,16 @@ def along(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any:
         return tensor.reshape(around(tensor.shape, dim)) if tensor.dim() == rank else tensor
 
     return op(**pytree.tree_map_only(Tensor, merged, call) | {"dim": 1})
+
+
+@rule("index")
+def index(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any:
+    """At places along one dimension."""
+    x, indices = call["self"], call["indices"]
+    (dim, places), *others = [(dim, places) for dim, places in enumerate(indices) if places is not None]
+    if others or places.dtype == torch.bool:
+        return NotImplemented
+    return x.reshape(around(x.shape, dim)).index_select(1, places.reshape(-1))
 
 
 @rule("stack")
@@ -236,20 +250,14 @@ def matmul(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any
 
 
 def drop_empty(program: ExportedProgram) -> int:
-    """Take the tensors of no elements from a program, where they are a part of others. How many ops read one."""
+    """Take the tensors of no elements from a program that are to be placed in others. How many are."""
     graph, count = program.graph, 0
     for node in list(graph.nodes):
-        empty = [argument for argument in node.all_input_nodes if _empty(argument)]
-        if node.op != "call_function" or not empty or _empty(node) or not isinstance(node.target, OpOverload):
+        if node.op != "call_function" or not isinstance(node.target, OpOverload) or _empty(node):
             continue
-        name = node.target._schema.name
-        if name == "aten::cat":
-            node.args = ([part for part in node.args[0] if part not in empty], *node.args[1:])
-        elif name in _PLACING and node.args[0] not in empty:
+        if node.target._schema.name in _PLACING and any(_empty(argument) for argument in node.all_input_nodes):
             _put(program, node, node.args[0])
-        else:
-            continue
-        count += 1
+            count += 1
     if count:
         graph.eliminate_dead_code()
         program.graph_module.recompile()
@@ -349,7 +357,9 @@ def _lower(program: ExportedProgram, node: Node) -> bool:
     return True
 
 
-_VIEWS = tuple(f"aten::{name}" for name in ("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "clone", "alias"))
+_VIEWS = tuple(
+    f"aten::{name}" for name in ("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "clone", "alias")
+)
 
 
 def _views(node: Any) -> bool:
@@ -364,8 +374,6 @@ def _join_views(program: ExportedProgram) -> None:
             source = source.args[0]
         if source is not None and source is not node.args[0]:
             with program.graph.inserting_before(node):
-                view = program.graph.call_function(
-                    torch.ops.aten.reshape.default, (source, list(_value(node).shape))
-                )
+                view = program.graph.call_function(torch.ops.aten.reshape.default, (source, list(_value(node).shape)))
             view.meta = dict(node.meta)
             _put(program, node, view)

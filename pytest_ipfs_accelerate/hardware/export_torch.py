@@ -158,7 +158,10 @@ class _Exporter(DynamoExporter):
     """The exporter, with a program whose outputs are flat tensors; their structure is in the metadata."""
 
     def export_program(self, model: Any, sample_inputs: Any, config: Any) -> tuple[ExportedProgram, ExportMetadata]:
-        with patch_model_outputs(model) as (_, _, traced), patch_attribute(exporter_dynamo, "prepare_for_export", in_order):
+        with (
+            patch_model_outputs(model) as (_, _, traced),
+            patch_attribute(exporter_dynamo, "prepare_for_export", in_order),
+        ):
             program, metadata = super().export_program(model, sample_inputs, config=config)
         record_output_structure(metadata, traced[-1])
         return program, metadata
