@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import logging
@@ -17,17 +18,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import coremltools
+from coremltools.converters.mil.mil.program import Program
 from torch.export import ExportedProgram
 from transformers.exporters.metadata import ExportMetadata
 
 from ..store import Damaged, Missing, Store, cid_of
 from .coreml_ops import decompositions, registered, rename_arguments
+from .coreml_shapes import drop_empty, lower_ranks
 from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, export_call
 
 LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
 """On whose versions it depends what a conversion gives."""
 
-CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py")
+CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py", "coreml_shapes.py")
 """Files of this room on which it depends, too."""
 
 PRECISIONS = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
@@ -123,12 +126,15 @@ def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, by
     Raises:
         ConversionFault: coremltools does not take it.
     """
-    with TemporaryDirectory() as folder, _quiet(), registered() as used:
+    with TemporaryDirectory() as folder, _quiet(), _swift(), registered() as used:
         package = Path(folder) / "model.mlpackage"
         try:
             decomposed = program.run_decompositions(decompositions())
             drop_checks(decomposed)
             drop_constant_inputs(decomposed)
+            drop_empty(decomposed)
+            if lowered := lower_ranks(decomposed):
+                used["ops on more than five dimensions"] = lowered
             rename_arguments(decomposed)
             coremltools.convert(
                 decomposed,
@@ -156,6 +162,21 @@ def _culprit(error: BaseException) -> str:
         if frame.f_code.co_name == "apply" and "prog" in local:
             where = f"the program, in its pass {type(local.get('self')).__name__}"
     return where or "the program"
+
+
+@contextlib.contextmanager
+def _swift() -> Iterator[None]:
+    """coremltools checks the links between the ops of a program after each of its passes, some 110 times, which takes a fifth
+    of a conversion; what it saves is read back and evaluated here. And it collects garbage, among all that was there before:
+    another tenth."""
+    validate = Program.validate
+    gc.freeze()
+    Program.validate = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        Program.validate = validate
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

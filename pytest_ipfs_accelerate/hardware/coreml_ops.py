@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -125,6 +125,13 @@ def scatter_value(x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
     return x.scatter(dim, index, torch.full(index.shape, value, dtype=x.dtype))
 
 
+@rule(aten.scatter.src, "one that refuses booleans")
+def scatter(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Any:
+    if x.dtype != torch.bool:
+        return NotImplemented
+    return x.to(torch.int32).scatter(dim, index, source.to(torch.int32)).to(torch.bool)
+
+
 @rule(aten.reciprocal.default, "one that refuses integers, and adds 1e-4 before it divides")
 def reciprocal(x: Tensor) -> Tensor:
     dtype = x.dtype if x.is_floating_point() else torch.float32
@@ -143,6 +150,11 @@ def stack(tensors: list[Tensor], dim: int = 0) -> Any:
         return NotImplemented
     common = reduce(torch.promote_types, kinds)
     return torch.stack([tensor.to(common) for tensor in tensors], dim)
+
+
+@rule(aten.split.Tensor, "one that fails where the first part is all there is")
+def split(x: Tensor, size: int, dim: int = 0) -> Any:
+    return [x.narrow(dim, 0, x.shape[dim])] if size > x.shape[dim] else NotImplemented
 
 
 @rule(aten.div.Tensor_mode, "one by way of floating-point numbers, which in fp16 hold no integer above 2048")
@@ -174,8 +186,10 @@ def where_scalar_self(condition: Tensor, x: Any, y: Tensor) -> Tensor:
     return torch.where(condition, torch.full((), x, dtype=torch.result_type(y, x)), y)
 
 
-@rule(aten.gather.default, "one that refuses indices that are fewer than what they point into")
+@rule(aten.gather.default, "one that refuses booleans, and indices that are fewer than what they point into")
 def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Any:
+    if x.dtype == torch.bool:
+        return torch.gather(x.to(torch.int32), dim, index).to(torch.bool)
     narrowed = x
     for axis in range(x.dim()):
         if axis != dim % x.dim() and x.shape[axis] != index.shape[axis]:
@@ -232,14 +246,16 @@ def translated(op: OpOverload) -> bool:
     return kind in _TORCH_OPS_REGISTRY.name_to_func_mapping and _TORCH_OPS_REGISTRY.get_func(kind) is not None
 
 
+@cache
+def _known() -> dict[OpOverload, Any]:
+    """What torch can take apart."""
+    known = {**torch._decomp.decomposition_table, **torch.export.default_decompositions()}
+    return {op: parts for op, parts in known.items() if isinstance(op, OpOverload) and op.namespace == "aten"}
+
+
 def decompositions() -> dict[OpOverload, Any]:
     """The rules above, and torch's own for each op that coremltools has no translation of."""
-    known = {**torch._decomp.decomposition_table, **torch.export.default_decompositions()}
-    apart = {
-        op: parts
-        for op, parts in known.items()
-        if isinstance(op, OpOverload) and op.namespace == "aten" and not translated(op)
-    }
+    apart = {op: parts for op, parts in _known().items() if not translated(op)}
     return apart | {rule.op: rule.apart for rule in RULES}
 
 

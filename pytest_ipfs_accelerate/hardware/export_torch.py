@@ -17,13 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
+from transformers.exporters import exporter_dynamo
 from transformers.exporters.configs import DynamoConfig
-from transformers.exporters.exporter_dynamo import DynamoExporter, register_cache_pytrees_for_model
+from transformers.exporters.exporter_dynamo import (
+    DynamoExporter,
+    is_cache_object,
+    register_cache_pytrees_for_model,
+    register_pytree_node,
+)
 from transformers.exporters.exporter_onnx import use_experts_implementation
 from transformers.exporters.metadata import ExportMetadata, record_output_structure
 from transformers.exporters.utils import (
     decompose_for_generation,
     decompose_multimodal,
+    patch_attribute,
     patch_model_outputs,
     prepare_for_export,
 )
@@ -138,6 +145,9 @@ def flat_call(component: TorchComponent, arguments: Mapping[str, Any]) -> Call:
     """A call of a component with ``arguments``, by name. What is not a tensor is a constant of the export."""
     register_cache_pytrees_for_model(component.model)  # type: ignore[arg-type]
     taken = {name: arguments[name] for name in component.metadata.kwargs if name in arguments}
+    for value in taken.values():
+        if is_cache_object(value):  # one that the module of another model defines is none of the exporter's
+            register_pytree_node(type(value))
     leaves, spec = pytree.tree_flatten(taken)
     tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
     leaves = [[str(leaf.dtype), list(leaf.shape)] if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves]
@@ -148,10 +158,25 @@ class _Exporter(DynamoExporter):
     """The exporter, with a program whose outputs are flat tensors; their structure is in the metadata."""
 
     def export_program(self, model: Any, sample_inputs: Any, config: Any) -> tuple[ExportedProgram, ExportMetadata]:
-        with patch_model_outputs(model) as (_, _, traced):
+        with (
+            patch_model_outputs(model) as (_, _, traced),
+            patch_attribute(exporter_dynamo, "prepare_for_export", in_order),
+        ):
             program, metadata = super().export_program(model, sample_inputs, config=config)
         record_output_structure(metadata, traced[-1])
         return program, metadata
+
+
+def in_order(original: Any) -> Any:
+    """What the exporter works out anew of a picture's grid it puts behind the arguments that it leaves alone: the inputs of
+    the program then have another order than the tensors of the call."""
+
+    def prepared(model: Any, inputs: Any) -> Any:
+        names = list(inputs)
+        model, inputs, flags = original(model, inputs)
+        return model, {name: inputs[name] for name in sorted(inputs, key=names.index)}, flags
+
+    return prepared
 
 
 def export_call(

@@ -211,6 +211,18 @@ def crop(operation: Any) -> Array:
     return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
 
 
+def random_normal(operation: Any) -> Array:
+    """From the generator of torch, so that a seeded run draws what eager torch draws where it draws in the same order."""
+    drawn = torch.randn(ints(operation.shape))
+    return np.asarray(drawn * float(operation.stddev.val) + float(operation.mean.val))
+
+
+def random_uniform(operation: Any) -> Array:
+    """Likewise."""
+    low, high = float(operation.low.val), float(operation.high.val)
+    return np.asarray(torch.rand(ints(operation.shape)) * (high - low) + low)
+
+
 EVALUATIONS: Mapping[str, Callable[[Any], Any]] = {
     "avg_pool": avg_pool,
     "batch_norm": batch_norm,
@@ -223,6 +235,8 @@ EVALUATIONS: Mapping[str, Callable[[Any], Any]] = {
     "one_hot": one_hot,
     "pixel_shuffle": pixel_shuffle,
     "pixel_unshuffle": pixel_unshuffle,
+    "random_normal": random_normal,
+    "random_uniform": random_uniform,
     "scatter": scatter,
     "scatter_along_axis": scatter_along_axis,
     "scatter_nd": scatter_nd,

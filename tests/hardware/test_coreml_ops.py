@@ -71,6 +71,8 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
     aten.masked_scatter.default: (lambda x, y: x.masked_scatter(x > 4, y), (X, Y)),
     aten.select_scatter.default: (lambda i: torch.select_scatter(i, i[0] // 2, 0, 1), (WHOLE,)),
     aten.scatter.value: (lambda x, i: torch.zeros(3, 9).scatter_(1, i.abs() % 3, 1) + x[:, :1], (X, WHOLE)),
+    aten.scatter.src: (lambda x, i: torch.zeros(3, 4, dtype=torch.bool).scatter(1, i.abs() % 4, x > 4), (X, WHOLE)),
+    aten.split.Tensor: (lambda x: x.split(9, 1)[0] * 2, (X,)),
     aten.reciprocal.default: (lambda x, i: torch.reciprocal(x) + torch.reciprocal(i.abs() + 1), (X + 1, WHOLE)),
     aten.new_zeros.default: (lambda x: x + x.new_zeros(()), (X,)),
     aten.stack.default: (lambda x, i: torch.stack([x, i]), (X, WHOLE)),
@@ -79,7 +81,10 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
         lambda x, i: torch.ones(3, 9).scatter_reduce(1, i.abs() % 3, x, "mean", include_self=False),
         (X, WHOLE),
     ),
-    aten.gather.default: (lambda x: torch.gather(x, 1, torch.tensor([[1, 0]])), (X,)),
+    aten.gather.default: (
+        lambda x: torch.gather(x, 1, torch.tensor([[1, 0]])) * torch.gather(x > 4, 0, torch.tensor([[1, 0]])),
+        (X,),
+    ),
     aten._is_all_true.default: (lambda x: aten._is_all_true(x > 0), (X,)),
     aten.where.ScalarSelf: (lambda x: aten.where.ScalarSelf(x > 4, 1, x), (X,)),
     aten.bitwise_or.Tensor: (lambda x: torch.bitwise_or(x > 6, x < 4), (X,)),
@@ -138,6 +143,53 @@ def test_a_node_with_the_name_of_an_argument_is_renamed(monkeypatch: pytest.Monk
     monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.rename_arguments", lambda program: 0)
     with pytest.raises(ConversionFault, match="the op div"):
         evaluated(function, X)
+
+
+HIGH: dict[str, Callable[[Tensor], Tensor]] = {
+    "broadcast": lambda x: x * x[:, :1, :, :1, :, :1] + x[:1],
+    "moved": lambda x: x.permute(0, 5, 2, 3, 1, 4).transpose(1, -2) + 1,
+    "moved as few": lambda x: x.permute(3, 4, 5, 0, 1, 2) + 1,
+    "reduced": lambda x: x.sum((1, 3)) + x.amax((0, 2, 5)).sum() + x.argmax(3).amax() + x.mean(),
+    "taken": lambda x: x.split([1, 3], 3)[1][:, 1:].select(4, 1) + x.unbind(0)[0][1:, :, :3, 0],
+    "joined": lambda x: torch.stack([torch.cat([x, x[:, :1]], 1).flip(1, 2).roll(1, 3), x[:, [0, 1, 2, 0]]]),
+    "widened": lambda x: x.unsqueeze(4).expand(2, 3, 2, 4, 3, 2, 3).repeat(1, 2, 1, 1, 1, 1, 2),
+    "padded": lambda x: functional.pad(x, (1, 1, 0, 2)),
+    "multiplied": lambda x: x @ x[:1].transpose(-1, -2) + functional.linear(x, torch.arange(6.0).view(2, 3)),
+    "normed": lambda x: functional.layer_norm(x, (3,)).softmax(-2) + x.cumsum(2),
+    "looked up": lambda x: x.gather(3, torch.ones(2, 3, 2, 1, 2, 3, dtype=torch.int64)),
+    "chosen": lambda x: torch.where(x > 0.5, x, x.new_zeros(x.shape)).masked_fill(x > 0.9, 3),
+}
+
+
+@pytest.mark.parametrize("kind", HIGH)
+def test_an_op_on_six_dimensions_is_said_on_fewer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = torch.rand(6, 48)
+    function = lambda x: HIGH[kind](x.view(2, 3, 2, 4, 2, 3)).flatten()  # noqa: E731
+    assert right(function, flat)
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.lower_ranks", lambda program: 0)
+    assert not translates(function, flat), "coremltools takes it itself now"
+
+
+def test_an_op_on_six_dimensions_without_a_rule_is_named() -> None:
+    with pytest.raises(ConversionFault, match="does not take"):
+        evaluated(lambda x: x.view(1, 3, 1, 2, 1, 2).sort(1).values.flatten(), X)
+
+
+def test_a_tensor_of_no_elements_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = lambda x: x.slice_scatter(x[:, 1:0:3], 1, 1, 0, 3) * 2  # noqa: E731
+    assert right(function, X)
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_empty", lambda program: 0)
+    assert not translates(function, X), "coremltools takes it itself now"
+
+
+@pytest.mark.parametrize("function", [torch.randn_like, torch.rand_like])
+def test_random_numbers_are_those_of_the_seed(function: Function) -> None:
+    program = converted(function, X)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        expected = function(X)
+        torch.manual_seed(7)
+        np.testing.assert_allclose(program([X.numpy()])[0], expected, rtol=1e-6)
 
 
 def test_an_op_that_nothing_takes_is_named() -> None:
