@@ -14,31 +14,26 @@ from typing import Any
 import torch
 
 from .bench import Fault, Form, Reference, forms_of
+from .comparing import against_reference, raw_comparisons
 from .decoding import check_decoding, padding_of
 from .explain import explanation
 from .handlers import Handler
 from .hardware.base import Endpoint, NotOnHardware
-from .hardware.torch_device import Cpu
+from .hardware.torch_device import Cpu, TorchEndpoint
 from .measure import Opening, measure
 from .memory import resident
 from .models.hub import CheckpointUnavailable
 from .opening import load, open_task, shared_bench
-from .parity import (
-    Tolerance,
-    compare_decoded,
-    compare_outputs,
-    faults_of,
-    relative_l2,
-    tolerance_of,
-)
+from .parity import Tolerance, faults_of, relative_l2, tolerance_of
 from .results import HandlerResult
+from .rounding import REDUCED, allowing_for, rounding_of
 from .skillset.classes import skill_of
 from .skillset.names import init_name
 from .skillset.skill import Opened
 from .specs import Job
 from .speed import Numbers
 from .tasks.base import Task
-from .ties import compare_tied_rows, excused
+from .ties import compare_tied_rows
 from .verdict import DEPARTURE, Comparison, Implementation, Outcome, Stage, Verdict
 
 Enter = Callable[[Stage | Verdict], None]
@@ -77,29 +72,6 @@ def run_case(job: Job, enter: Enter, endpoint: Endpoint | None = None) -> Verdic
         detail = "".join(traceback.format_exception(error))
         return run.verdict(Outcome.FAILED, describe(error), detail, exception=type(error).__name__)
     return run.verdict(Outcome.PASSED)
-
-
-def raw_comparisons(
-    task: Task, form: Form, expected: HandlerResult, actual: HandlerResult, tolerance: Tolerance, against: str
-) -> list[Comparison]:
-    """The raw outputs of two results of the same form: row by row, and those that belong to no row."""
-    sides = (expected.outputs, actual.outputs)
-    rows = [task.rows(outputs, form.encoded) for outputs in sides]
-    loose = [{key: outputs[key] for key in task.unassigned(outputs, form.encoded)} for outputs in sides]
-    return [
-        *compare_tied_rows(rows[0], rows[1], tolerance, against),
-        *compare_outputs(loose[0], loose[1], tolerance, against),
-    ]
-
-
-def against_reference(
-    name: str, task: Task, form: Form, expected: HandlerResult, actual: HandlerResult, tolerance: Tolerance
-) -> list[Comparison]:
-    """One form of the samples: raw outputs row by row, those that belong to no row, and the decoded answers."""
-    against = f"reference, {name}"
-    raw = raw_comparisons(task, form, expected, actual, tolerance, against)
-    decoded = compare_decoded(expected.decoded, actual.decoded, tolerance, against, task.differences)
-    return [*raw, excused(decoded, raw, tolerance)]
 
 
 def describe(error: BaseException) -> str:
@@ -262,6 +234,7 @@ class CaseRun:
                 self.job.case.hardware, results["unpadded"].precision, results["unpadded"].implementation
             )
             reference = self._own_reference(task, forms, reference, results)
+            tolerance = self._allowing_for_rounding(task, forms, reference, results, tolerance)
             by_form = {
                 name: against_reference(name, task, form, reference.results[name], results[name], tolerance)
                 for name, form in forms.items()
@@ -303,6 +276,28 @@ class CaseRun:
         handler = Handler(self.job.case, task, own)
         found = {name: handler.handle(form.natural, form.encoded) for name, form in forms.items()}
         return Reference(found, reference.evidence)
+
+    def _allowing_for_rounding(
+        self,
+        task: Task,
+        forms: Mapping[str, Form],
+        reference: Reference,
+        results: Mapping[str, HandlerResult],
+        tolerance: Tolerance,
+    ) -> Tolerance:
+        """The tolerance, wider where a result in a reduced precision departs and torch's own in that precision does, too."""
+        precision, own = results["unpadded"].precision, isinstance(self.endpoint, TorchEndpoint)
+        if precision not in REDUCED or (own and results["unpadded"].device == "cpu"):
+            return tolerance
+
+        def hold(name: str, result: HandlerResult) -> list[Comparison]:
+            return against_reference(name, task, forms[name], reference.results[name], result, tolerance)
+
+        if all(each.ok for name in forms for each in hold(name, results[name])):
+            return tolerance
+        rounding = rounding_of(self.job.case, task, forms, precision, hold)
+        self.evidence["rounding"] = rounding.evidence()
+        return allowing_for(rounding, tolerance)
 
     def _keep_twins(self, task: Task, form: Form, result: HandlerResult, tolerance: Tolerance) -> None:
         """Hold the other ways in which the hardware computes the same against the first one.

@@ -94,6 +94,26 @@ class DeafToPrecision(Cpu):
         super().__init__(**{**options, "precision": ""})
 
 
+class HalfElsewhere(Cpu):
+    """Computes in fp16, as torch does, on a device that is not torch's own."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        self.precision = "fp16"
+        endpoint = super().lower(checkpoint, program)
+        endpoint.device = "elsewhere"
+        return endpoint
+
+
+class ScaledHalf(HalfElsewhere):
+    """Computes in fp16, and every number is 5 % too large."""
+
+    def lower(self, checkpoint: Any, program: Any) -> Any:
+        endpoint = super().lower(checkpoint, program)
+        forward = endpoint.forward
+        endpoint.forward = lambda inputs: {name: tensor * 1.05 for name, tensor in forward(inputs).items()}
+        return endpoint
+
+
 class ScaledCpu(Cpu):
     """Every number is a tenth too large, in whatever precision."""
 

@@ -1,0 +1,78 @@
+"""How far rounding alone takes a case in a reduced precision: torch's own computation in it, on the CPU.
+
+One bound for all models is too wide for most of them and too narrow for some: of the same tiny checkpoints, bert departs from
+fp32 by 1e-3 in fp16 and t5 by 1.8e-2, on torch's CPU, with no hardware in between. Where a result is over the bound, the same
+case is computed by torch in the same precision, and it may depart twice as far as that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .bench import Form
+from .handlers import Handler
+from .hardware.torch_device import Cpu
+from .matrix import Case
+from .parity import Tolerance
+from .results import HandlerResult
+from .tasks.base import Task
+from .verdict import Comparison
+
+REDUCED = ("fp16", "bf16")
+
+TIMES = 2.0
+"""How many times torch's own departure another implementation may depart: it rounds in another order, and at other places."""
+
+MOST = 5e-2
+"""The widest bound, relative L2. Where rounding alone takes more, a comparison would say nothing, and the case fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How far torch departs from fp32 in a precision: the largest relative L2 of an output, or why it does not compute it."""
+
+    precision: str
+    relative_l2: float = 0.0
+    refused: str = ""
+
+    def evidence(self) -> dict[str, Any]:
+        name = f"torch in {self.precision} on the CPU"
+        return {name: f"cannot: {self.refused}"} if self.refused else {f"{name} departs by": self.relative_l2}
+
+
+def rounding_of(
+    case: Case,
+    task: Task,
+    forms: Mapping[str, Form],
+    precision: str,
+    hold: Callable[[str, HandlerResult], list[Comparison]],
+) -> Rounding:
+    """How far torch departs on these forms; ``hold`` holds a result against the reference of its form."""
+    handler = Handler(case, task, Cpu(precision=precision).lower(task.checkpoint, None))
+    found: list[Comparison] = []
+    try:
+        for name, form in forms.items():
+            found += hold(name, handler.handle(form.natural, form.encoded))
+    except (RuntimeError, TypeError, ValueError) as error:
+        # A kernel that torch has not in this precision, or a model that mixes precisions.
+        return Rounding(precision, refused=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+    errors = [each.relative_l2 for each in found if each.relative_l2 is not None and not _small(each)]
+    return Rounding(precision, max(errors, default=0.0))
+
+
+def _small(comparison: Comparison) -> bool:
+    """Whether an output is right by its absolute bound: its relative error says nothing then."""
+    size, bound = comparison.max_abs, comparison.absolute_bound
+    return size is not None and bound is not None and size <= bound
+
+
+def allowing_for(rounding: Rounding, tolerance: Tolerance) -> Tolerance:
+    """A tolerance that lets through what torch's own rounding explains."""
+    bound = min(TIMES * rounding.relative_l2, MOST)
+    if bound <= tolerance.relative_l2:
+        return tolerance
+    return replace(
+        tolerance, relative_l2=bound, source=f"{TIMES:g} times torch's own departure in {rounding.precision}"
+    )

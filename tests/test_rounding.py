@@ -1,0 +1,63 @@
+"""A case in a reduced precision may depart twice as far as torch does in it, and no farther."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cases import job
+
+from pytest_ipfs_accelerate.parity import BY_PRECISION, TOLERANCES
+from pytest_ipfs_accelerate.rounding import MOST, Rounding, allowing_for
+from pytest_ipfs_accelerate.runner import run_case
+from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
+
+DEPARTS = "torch in fp16 on the CPU departs by"
+
+
+def run(model: str, task: str, fault: str, precision: str = "") -> Verdict:
+    return run_case(replace(job(model, task, "cpu", fault), precision=precision), lambda stage: None)
+
+
+def test_what_torch_rounds_is_no_fault() -> None:
+    verdict = run("t5", "feature-extraction", "sabotage:HalfElsewhere")
+    assert verdict.outcome is Outcome.PASSED
+    departs = verdict.evidence["rounding"][DEPARTS]
+    assert departs > BY_PRECISION["fp16"].relative_l2
+    assert {comparison.bound for comparison in verdict.comparisons if comparison.bound} == {2 * departs}
+
+
+def test_a_fault_is_larger() -> None:
+    verdict = run("bert", "feature-extraction", "sabotage:ScaledHalf")
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
+    assert verdict.evidence["rounding"][DEPARTS] < 2e-3
+    assert "bound 5e-03" in verdict.reason
+
+
+def test_torch_on_the_cpu_is_no_witness_for_itself() -> None:
+    target = "pytest_ipfs_accelerate.hardware.torch_device:Cpu"
+    verdict = run("t5", "feature-extraction", target, precision="fp16")
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
+    assert "rounding" not in verdict.evidence
+
+
+def test_nothing_is_asked_of_what_agrees() -> None:
+    verdict = run("bert", "feature-extraction", "sabotage:HalfElsewhere")
+    assert verdict.outcome is Outcome.PASSED
+    assert "rounding" not in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("rounding", "bound"),
+    [(Rounding("fp16", 2e-2), 4e-2), (Rounding("fp16", 0.3), MOST), (Rounding("fp16", 1e-3), 1e-2)],
+)
+def test_a_bound_grows_to_its_limit_and_never_shrinks(rounding: Rounding, bound: float) -> None:
+    tolerance = allowing_for(rounding, TOLERANCES["qualcomm", "fp16"])
+    assert tolerance.relative_l2 == bound
+    assert tolerance.ties
+
+
+def test_what_torch_cannot_compute_widens_nothing() -> None:
+    rounding = Rounding("fp16", refused="RuntimeError: no such kernel")
+    assert allowing_for(rounding, BY_PRECISION["fp16"]) == BY_PRECISION["fp16"]
+    assert rounding.evidence() == {"torch in fp16 on the CPU": "cannot: RuntimeError: no such kernel"}
