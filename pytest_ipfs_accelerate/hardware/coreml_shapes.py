@@ -347,7 +347,7 @@ def _lower(program: ExportedProgram, node: Node) -> bool:
         view.target = torch.ops.aten.reshape.default  # the tensor itself may lie otherwise
     places = dict(zip((each for each in traced.nodes if each.op == "placeholder"), inputs, strict=True))
     with program.graph.inserting_before(node):
-        found: Any = program.graph.graph_copy(traced, places)  # type: ignore[arg-type]
+        found: Any = program.graph.graph_copy(traced, places)
     if isinstance(found, Node):
         _put(program, node, found)
     else:
@@ -369,7 +369,7 @@ def _views(node: Any) -> bool:
 def _join_views(program: ExportedProgram) -> None:
     """A view of a view of more dimensions than there are becomes a view of what that one is of."""
     for node in list(program.graph.nodes):
-        source = node.args[0] if _views(node) else None
+        source: Any = node.args[0] if _views(node) else None
         while _views(source) and _rank(_value(source)) > MOST:
             source = source.args[0]
         if source is not None and source is not node.args[0]:

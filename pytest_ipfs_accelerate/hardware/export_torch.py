@@ -38,7 +38,7 @@ from transformers.exporters.utils import (
 from ..models.checkpoint import Checkpoint
 from .export import WHOLE
 from .export_patches import patched, without_loss
-from .generate import CACHES
+from .generate import in_decode
 from .parts import IN_PARTS, late_decode, left_over, merges_features, outermost, path_of
 
 
@@ -91,16 +91,11 @@ def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.
     with late_decode(model):
         parts = decompose_for_generation(model, dict(inputs))
     _, decode = parts["decode"]
-    if not any(pytree.tree_leaves(_cache(model, decode.get(name))) for name in CACHES):
+    if not in_decode(decode):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
     if model.config.is_encoder_decoder:
         return parts | {"encoder": (model.get_encoder(), dict(inputs))}
     return _multimodal(model, inputs, parts) if merges_features(model) else parts
-
-
-def _cache(model: nn.Module, cache: Any) -> Any:
-    register_cache_pytrees_for_model(model)  # type: ignore[arg-type]
-    return cache
 
 
 def _multimodal(
