@@ -1,8 +1,9 @@
-"""How far rounding alone takes a case in a reduced precision: torch's own computation in it, on the CPU.
+"""How far rounding alone takes a case: torch's own computation of it in another precision, on the CPU.
 
 One bound for all models is too wide for most of them and too narrow for some: of the same tiny checkpoints, bert departs from
-fp32 by 1e-3 in fp16 and t5 by 1.8e-2, on torch's CPU, with no hardware in between. Where a result is over the bound, the same
-case is computed by torch in the same precision, and it may depart twice as far as that.
+fp32 by 1e-3 in fp16 and t5 by 1.8e-2, on torch's CPU, with no hardware in between; and fp32, the reference itself, departs from
+fp64 by 5e-7 for bert and by 1.2e-5 for a perceiver. Where a result is over its bound, torch computes the case in the same
+precision, or in fp64 where that is fp32, and the result may depart from the reference three times as far as that does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+from transformers.exporters.exporter_onnx import use_experts_implementation
 
 from .bench import Form
 from .handlers import Handler
@@ -20,18 +23,22 @@ from .results import HandlerResult
 from .tasks.base import Task
 from .verdict import Comparison
 
-REDUCED = ("fp16", "bf16")
+WITNESSES: Mapping[str, str] = {"fp32": "fp64", "fp16": "fp16", "bf16": "bf16"}
+"""In which precision torch says what rounding does to a result, by the precision of the result."""
 
-TIMES = 2.0
-"""How many times torch's own departure another implementation may depart: it rounds in another order, and at other places."""
+TIMES = 3.0
+"""How many times torch's own departure another implementation may depart: it rounds in another order, and at other places. As
+much as a calibrated bound may lie above what was measured."""
 
-MOST = 5e-2
-"""The widest bound, relative L2. Where rounding alone takes more, a comparison would say nothing, and the case fails."""
+MOST: Mapping[str, float] = {"fp64": 1e-4, "fp16": 5e-2, "bf16": 1e-1}
+"""The widest bound, relative L2, by the precision of the witness. Where rounding alone takes more, a comparison would say
+nothing, and the case fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How far torch departs from fp32 in a precision: the largest relative L2 of an output, or why it does not compute it."""
+    """How far torch departs from its own fp32 in a precision: the largest relative L2 of an output, or why it does not compute
+    it."""
 
     precision: str
     relative_l2: float = 0.0
@@ -50,9 +57,11 @@ def rounding_of(
     hold: Callable[[str, HandlerResult], list[Comparison]],
 ) -> Rounding:
     """How far torch departs on these forms; ``hold`` holds a result against the reference of its form."""
-    handler = Handler(case, task, Cpu(precision=precision).lower(task.checkpoint, None))
     found: list[Comparison] = []
     try:
+        # The kernel for groups of experts takes no fp64.
+        with use_experts_implementation(task.checkpoint.model, "batched_mm"):
+            handler = Handler(case, task, Cpu(precision=precision).lower(task.checkpoint, None))
         for name, form in forms.items():
             found += hold(name, handler.handle(form.natural, form.encoded))
     except (RuntimeError, TypeError, ValueError) as error:
@@ -70,7 +79,7 @@ def _small(comparison: Comparison) -> bool:
 
 def allowing_for(rounding: Rounding, tolerance: Tolerance) -> Tolerance:
     """A tolerance that lets through what torch's own rounding explains."""
-    bound = min(TIMES * rounding.relative_l2, MOST)
+    bound = min(TIMES * rounding.relative_l2, MOST[rounding.precision])
     if bound <= tolerance.relative_l2:
         return tolerance
     return replace(

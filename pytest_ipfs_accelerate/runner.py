@@ -26,7 +26,7 @@ from .models.hub import CheckpointUnavailable
 from .opening import load, open_task, shared_bench
 from .parity import Tolerance, faults_of, relative_l2, tolerance_of
 from .results import HandlerResult
-from .rounding import REDUCED, allowing_for, rounding_of
+from .rounding import WITNESSES, allowing_for, rounding_of
 from .skillset.classes import skill_of
 from .skillset.names import init_name
 from .skillset.skill import Opened
@@ -285,9 +285,9 @@ class CaseRun:
         results: Mapping[str, HandlerResult],
         tolerance: Tolerance,
     ) -> Tolerance:
-        """The tolerance, wider where a result in a reduced precision departs and torch's own in that precision does, too."""
+        """The tolerance, wider where a result departs and rounding alone takes torch's own as far."""
         precision, own = results["unpadded"].precision, isinstance(self.endpoint, TorchEndpoint)
-        if precision not in REDUCED or (own and results["unpadded"].device == "cpu"):
+        if precision not in WITNESSES or (own and results["unpadded"].device == "cpu"):
             return tolerance
 
         def hold(name: str, result: HandlerResult) -> list[Comparison]:
@@ -295,7 +295,7 @@ class CaseRun:
 
         if all(each.ok for name in forms for each in hold(name, results[name])):
             return tolerance
-        rounding = rounding_of(self.job.case, task, forms, precision, hold)
+        rounding = rounding_of(self.job.case, task, forms, WITNESSES[precision], hold)
         self.evidence["rounding"] = rounding.evidence()
         return allowing_for(rounding, tolerance)
 

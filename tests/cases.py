@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_ipfs_accelerate.builtin import HARDWARE, TASKS
-from pytest_ipfs_accelerate.matrix import Case
+from pytest_ipfs_accelerate.matrix import Case, base_task
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 from pytest_ipfs_accelerate.opening import load
 from pytest_ipfs_accelerate.registry import load_registry
@@ -31,5 +31,5 @@ def job(model: str, task: str, hardware: str, target: str | None = None) -> Job:
         case=Case(model, task, hardware),
         recipe=recipe(model, task),
         hardware=target or HARDWARE[hardware].target,
-        task=TASKS[task].target,
+        task=TASKS[base_task(task)].target,
     )

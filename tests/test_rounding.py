@@ -1,4 +1,4 @@
-"""A case in a reduced precision may depart twice as far as torch does in it, and no farther."""
+"""A case may depart three times as far as rounding takes torch itself, and no farther."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_what_torch_rounds_is_no_fault() -> None:
     assert verdict.outcome is Outcome.PASSED
     departs = verdict.evidence["rounding"][DEPARTS]
     assert departs > BY_PRECISION["fp16"].relative_l2
-    assert {comparison.bound for comparison in verdict.comparisons if comparison.bound} == {2 * departs}
+    assert {comparison.bound for comparison in verdict.comparisons if comparison.bound} == {min(3 * departs, MOST["fp16"])}
 
 
 def test_a_fault_is_larger() -> None:
@@ -32,6 +32,18 @@ def test_a_fault_is_larger() -> None:
     assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
     assert verdict.evidence["rounding"][DEPARTS] < 2e-3
     assert "bound 5e-03" in verdict.reason
+
+
+def test_fp32_is_held_against_fp64() -> None:
+    """The logits of this head are small differences of large numbers: 1.2e-5 is lost in the reference itself."""
+    task = "image-classification:PerceiverForImageClassificationConvProcessing"
+    verdict = run("perceiver", task, "sabotage:Jittered")
+    assert verdict.outcome is Outcome.PASSED
+    departs = verdict.evidence["rounding"]["torch in fp64 on the CPU departs by"]
+    assert 5e-6 < departs < 5e-5
+    verdict = run("bert", "feature-extraction", "sabotage:Jittered")
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
+    assert verdict.evidence["rounding"]["torch in fp64 on the CPU departs by"] < 2e-6
 
 
 def test_torch_on_the_cpu_is_no_witness_for_itself() -> None:
@@ -49,7 +61,7 @@ def test_nothing_is_asked_of_what_agrees() -> None:
 
 @pytest.mark.parametrize(
     ("rounding", "bound"),
-    [(Rounding("fp16", 2e-2), 4e-2), (Rounding("fp16", 0.3), MOST), (Rounding("fp16", 1e-3), 1e-2)],
+    [(Rounding("fp16", 1e-2), 3e-2), (Rounding("fp16", 0.3), MOST["fp16"]), (Rounding("fp16", 1e-3), 1e-2)],
 )
 def test_a_bound_grows_to_its_limit_and_never_shrinks(rounding: Rounding, bound: float) -> None:
     tolerance = allowing_for(rounding, TOLERANCES["qualcomm", "fp16"])

@@ -22,7 +22,7 @@ from .steps import watched
 if TYPE_CHECKING:
     from .export import Program
 
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _PRECISIONS = {dtype: precision for precision, dtype in _DTYPES.items()}
 
 
