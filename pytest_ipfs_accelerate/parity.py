@@ -216,32 +216,44 @@ Differ = Callable[[Any, Any, float, str], Iterable[str]]
 """How the answers to one input differ: expected, actual, the bound on a number, and where they stand."""
 
 
-def differences(reference: Any, other: Any, bound: float, where: str) -> Iterator[str]:
-    """Every place where two answers differ: numbers by more than ``bound``, anything else at all."""
+def differences(reference: Any, other: Any, bound: float, where: str, size: float | None = None) -> Iterator[str]:
+    """Every place where two answers differ: numbers by more than ``bound``, anything else at all. A number may be off by that
+    much of itself and of ``size``, the size of the numbers that it stands among, as raw outputs are held against each other."""
+    size = size or _size(reference)
     if isinstance(reference, np.ndarray | float) and isinstance(other, np.ndarray | float):
         expected, actual = np.asarray(reference), np.asarray(other)
         if expected.shape != actual.shape:
             yield f"{where}: shape {actual.shape}, expected {expected.shape}"
-        elif not _agree(expected, actual, bound):
+        elif not _agree(expected, actual, bound, size):
             yield f"{where}: {_short(other)}, expected {_short(reference)}"
     elif isinstance(reference, dict) and isinstance(other, dict) and reference.keys() == other.keys():
         for key in reference:
             yield from differences(reference[key], other[key], bound, f"{where}.{key}")
     elif isinstance(reference, list) and isinstance(other, list) and len(reference) == len(other):
-        if _are_numbers(reference) and _are_numbers(other) and _agree(reference, other, bound):
+        if _are_numbers(reference) and _are_numbers(other) and _agree(reference, other, bound, size):
             return  # at once: the answer of a picture model holds millions of numbers
         for index, (expected, actual) in enumerate(zip(reference, other, strict=True)):
-            yield from differences(expected, actual, bound, f"{where}[{index}]")
+            yield from differences(expected, actual, bound, f"{where}[{index}]", size if size > 1 else None)
     elif reference != other:
         yield f"{where}: {_short(other)}, expected {_short(reference)}"
+
+
+def _size(answer: Any) -> float:
+    """The root mean square of an answer that is numbers and nothing else, and at least 1, as for a number alone."""
+    try:
+        numbers = np.asarray(answer, np.float64)
+    except (TypeError, ValueError):
+        return 1.0  # no numbers, or rows of unequal lengths
+    finite = numbers[np.isfinite(numbers)]
+    return max(1.0, float(np.sqrt(np.square(finite).mean()))) if numbers.ndim and finite.size else 1.0
 
 
 def _are_numbers(answer: list[Any]) -> bool:
     return all(type(entry) is float for entry in answer)
 
 
-def _agree(expected: Any, actual: Any, bound: float) -> bool:
-    return np.allclose(actual, expected, rtol=bound, atol=bound, equal_nan=True)
+def _agree(expected: Any, actual: Any, bound: float, size: float) -> bool:
+    return np.allclose(actual, expected, rtol=bound, atol=bound * size, equal_nan=True)
 
 
 def ranked_differences(reference: list[Any], other: list[Any], bound: float, where: str) -> Iterator[str]:

@@ -24,7 +24,9 @@ def test_what_torch_rounds_is_no_fault() -> None:
     assert verdict.outcome is Outcome.PASSED
     departs = verdict.evidence["rounding"][DEPARTS]
     assert departs > BY_PRECISION["fp16"].relative_l2
-    assert {comparison.bound for comparison in verdict.comparisons if comparison.bound} == {min(3 * departs, MOST["fp16"])}
+    assert {comparison.bound for comparison in verdict.comparisons if comparison.bound} == {
+        min(3 * departs, MOST["fp16"])
+    }
 
 
 def test_a_fault_is_larger() -> None:

@@ -89,3 +89,17 @@ def test_text_by_its_tokens_and_numbers_by_the_bound() -> None:
     assert not list(differences(one, {"tokens": [1, 2, 3], "score": 0.50001}, BOUND, "answer"))
     assert list(differences(one, {"tokens": [1, 2, 4], "score": 0.5}, BOUND, "answer"))
     assert list(differences(one, {"tokens": [1, 2, 3], "score": 0.51}, BOUND, "answer"))
+
+
+def test_a_number_stands_among_others_of_its_size() -> None:
+    """Features of 1e5 have no more digits where one of them is small, and a fault of their size is seen."""
+    features = [[[1e5, -1e5], [3.0, 1e5]]]
+    assert not list(differences(features, [[[1e5, -1e5], [3.0 + BOUND * 1e4, 1e5]]], BOUND, "answer"))
+    assert list(differences(features, [[[1e5, -1e5], [3.0 + BOUND * 1e6, 1e5]]], BOUND, "answer")) == [
+        f"answer[0][1][0]: {3.0 + BOUND * 1e6}, expected 3.0"
+    ]
+
+
+def test_a_small_number_among_small_ones_has_all_of_its_digits() -> None:
+    assert list(differences([[1e-3, 2.0]], [[1e-3 + 10 * BOUND, 2.0]], BOUND, "answer"))
+    assert list(differences({"scores": [1e5], "score": 3.0}, {"scores": [1e5], "score": 3.0 + 10 * BOUND}, BOUND, ""))
