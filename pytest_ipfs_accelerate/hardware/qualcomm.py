@@ -34,7 +34,7 @@ from .onnxruntime import OnnxRuntimeEndpoint
 from .placement import placed
 from .qualcomm_axes import held
 from .qualcomm_contexts import PROVIDER, Compiled, context_key, open_compiled
-from .qualcomm_rewrites import rewrite, rewrite_fixed
+from .qualcomm_rewrites import Fixed, rewrite, rewrite_fixed
 from .quantise import SCHEMES, quantised_program, quantised_tensors, scheme_found
 
 SOC_MODEL = "57"
@@ -77,6 +77,7 @@ class HtpRunner(ModelRunner):
         self._fixed = fixed
         self._onnx = model
         self._inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+        self._outputs = [value.name for value in model.graph.output]
         self._compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
 
     @property
@@ -100,21 +101,22 @@ class HtpRunner(ModelRunner):
         compiled = self._compiled[key]
         # What has more axes than the HTP takes goes in and comes out with some as one.
         outputs = compiled.session.run(None, {name: value.reshape(held(value.shape)) for name, value in feed.items()})
-        named = zip(compiled.session.get_outputs(), outputs, strict=True)
-        return [output.reshape(compiled.outputs.get(value.name, output.shape)) for value, output in named]
+        found = {value.name: output for value, output in zip(compiled.session.get_outputs(), outputs, strict=True)}
+        for name, shape in compiled.outputs.items():
+            found[name] = found[name].reshape(shape)
+        for name, total in compiled.totals.items():
+            found[name] = found[name][: int(found[total].item())]
+        return [found[name] for name in self._outputs]
 
     def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> Compiled:
         device = qnn_devices()[0]
-        graph, more = self._onnx, dict[str, tuple[int, ...]]()
-        if self._fixed:
-            fixed = rewrite_fixed(graph, shapes)
-            graph, more = fixed.model, dict(fixed.outputs)
-            self.rewritten |= fixed.counts
-        written = graph.SerializeToString()
+        fixed = rewrite_fixed(self._onnx, shapes) if self._fixed else Fixed(self._onnx)
+        self.rewritten |= fixed.counts
+        written = fixed.model.SerializeToString()
         key = context_key(written, dict(shapes), self.soc_model, device.device.type, self.allow_fallback)
         compiled = open_compiled(written, lambda: self._options(shapes), key, self.store)
         compiled.session.disable_fallback()
-        return replace(compiled, outputs=more)
+        return replace(compiled, outputs=fixed.outputs, totals=fixed.totals)
 
     def _options(self, shapes: Mapping[str, tuple[int, ...]]) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()

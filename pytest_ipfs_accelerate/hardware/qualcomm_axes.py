@@ -36,6 +36,13 @@ _ELEMENTWISE = frozenset(
         *("And", "Or", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
     }
 )
+_OVER_FOUR = frozenset(
+    {
+        *("Ceil", "Cos", "Erf", "Exp", "Floor", "Log", "Max", "Min", "Neg", "Round", "Sign", "Sin", "Sqrt", "Tanh"),
+        *("LayerNormalization", "LogSoftmax"),
+    }
+)
+"""Operators that the HTP takes over four axes at most."""
 _SCALARS_AFTER_FIRST = frozenset({"Clip"})
 _REDUCTIONS = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
 
@@ -52,7 +59,8 @@ def hold_fewer_axes(known: Known) -> int:
 
     def over_fewer(node: NodeProto) -> list[NodeProto] | None:
         shapes = [known.shape(name) for name in (*node.input, *node.output)]
-        if not any(shape is not None and len(shape) > MOST_AXES for shape in shapes):
+        most = MOST_AXES - 1 if node.op_type in _OVER_FOUR else MOST_AXES
+        if not any(shape is not None and len(shape) > most for shape in shapes):
             return None
         return _Writer(known, node).written()
 
@@ -133,7 +141,8 @@ class _Writer:
         broadcast = operands[:1] if self.node.op_type in _SCALARS_AFTER_FIRST else operands
         padded = {name: (1,) * (len(whole) - len(self.shape(name))) + self.shape(name) for name in broadcast}
         groups = list(_alike(whole, list(padded.values())))
-        if len(groups) > MOST_AXES:  # what is the same along some of the axes is written out
+        most = MOST_AXES - 1 if self.node.op_type in _OVER_FOUR else MOST_AXES
+        if len(groups) > most:  # what is the same along some of the axes is written out
             written = {name: self._expanded(name, padded[name], whole) for name in padded if prod(padded[name]) > 1}
             padded |= dict.fromkeys(written, whole)
             groups = list(_alike(whole, list(padded.values())))

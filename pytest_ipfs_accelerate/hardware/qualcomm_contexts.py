@@ -27,8 +27,8 @@ Options = Callable[[], onnxruntime.SessionOptions]
 @dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
     """A session, how many nodes of its graph each provider was given when it was compiled, the CID of what was compiled where
-    that is kept, whether it was there already, what was wrong with what was, and the shapes of the outputs that it gives in
-    others."""
+    that is kept, whether it was there already, what was wrong with what was, the shapes of the outputs that it gives in
+    others, and for the outputs that are to be cut, the one that says to how many."""
 
     session: onnxruntime.InferenceSession
     nodes: Mapping[str, int]
@@ -36,6 +36,7 @@ class Compiled:
     kept: bool = False
     warning: str = ""
     outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    totals: Mapping[str, str] = field(default_factory=dict)
 
 
 def context_key(model: bytes, *asked: object) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from .qualcomm_axes import hold_fewer_axes
+from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
 from .qualcomm_fixed import Known, at_sizes, with_shapes
 from .qualcomm_operators import (
     MOST_AXES,
@@ -19,12 +20,17 @@ from .qualcomm_operators import (
     multiply_out_einsums,
     write_out_broadcasts,
 )
+from .qualcomm_products import multiply_out
 from .qualcomm_sizes import (
     average_with_padding,
     bound_powers,
     compare_with_infinity,
+    divide_in_norms_of_heads,
     gather_by_one_index,
     keep_triangles,
+    scale_scores_by_vectors,
+    scatter_booleans_as_numbers,
+    softmax_along_the_last,
     write_out_softplus,
 )
 
@@ -56,19 +62,26 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
-    """A graph for inputs of fixed sizes, how often each rewrite was made that needs to know them, and the shapes of its outputs
-    where the graph holds them in others."""
+    """A graph for inputs of fixed sizes, how often each rewrite was made that needs to know them, the shapes of its outputs
+    where the graph holds them in others, and for the outputs that are to be cut, the one that says to how many."""
 
     model: ModelProto
-    counts: Mapping[str, int]
-    outputs: Mapping[str, tuple[int, ...]]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    totals: Mapping[str, str] = field(default_factory=dict)
 
 
 def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixed:
     """The graph for inputs of these sizes as the HTP takes it."""
     model = at_sizes(model, sizes)
     counts: dict[str, int] = {}
-    for name, write in FIXED.items():
+    totals: dict[str, str] = {}
+
+    def gather_all(known: Known) -> int:
+        totals.update(gather_all_places(known))
+        return len(totals)
+
+    for name, write in {**COUNTED, "all of those where a mask is true": gather_all, **FIXED}.items():
         if count := write(Known(model.graph)):
             counts[name] = count
             model = with_shapes(model)
@@ -77,14 +90,26 @@ def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixe
     if count := hold_fewer_axes(known):
         counts["operators over fewer axes"] = count
     more = {name: shape for name, shape in outputs.items() if shape is not None and len(shape) > MOST_AXES}
-    return Fixed(model, counts, more)
+    return Fixed(model, counts, more, {name: total for name, total in totals.items() if total})
 
+
+COUNTED = {
+    "empty tensors taken out": take_out_nothing,
+    "last of those where a mask is true": gather_the_last,
+}
+"""By what the evidence calls it: a rewrite that comes before the one of all places where a mask is true."""
 
 FIXED = {
+    "Einsum as MatMul": multiply_out,
+    "rows put in by Concat": put_in_rows,
+    "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,
     "GatherND as Gather": gather_by_one_index,
     "AveragePool with its padding": average_with_padding,
     "Trilu as Where": keep_triangles,
     "IsInf as a comparison": compare_with_infinity,
+    "Softmax along the last axis": softmax_along_the_last,
+    "scores scaled by a vector": scale_scores_by_vectors,
+    "divisions in RMSNorm of heads": divide_in_norms_of_heads,
     "bounded powers": bound_powers,
     "Softplus as a logarithm": write_out_softplus,
 }

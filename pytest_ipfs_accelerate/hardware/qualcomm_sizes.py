@@ -177,7 +177,7 @@ def bound_powers(known: Known) -> int:
 def _power(known: Known, x: str, output: str) -> list[NodeProto]:
     low = known.constant(f"{output}/low", np.array(LOWEST_POWER, np.float32))
     return [
-        helper.make_node("Max", [x, low], [f"{output}/bounded"]),
+        helper.make_node("Clip", [x, low], [f"{output}/bounded"]),  # Max takes four axes at most
         helper.make_node("Exp", [f"{output}/bounded"], [output]),
     ]
 
@@ -206,3 +206,98 @@ def write_out_softplus(known: Known) -> int:
         ]
 
     return replace_nodes(known.graph, written_out)
+
+
+def scatter_booleans_as_numbers(known: Known) -> int:
+    """``ScatterElements`` of Booleans as one of numbers: the HTP takes none of Booleans."""
+
+    def numbers(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "ScatterElements" or known.type(node.input[0]) != TensorProto.BOOL:
+            return None
+        data, indices, updates = node.input
+        output = node.output[0]
+        return [
+            helper.make_node("Cast", [data], [f"{output}/data"], to=TensorProto.INT32),
+            helper.make_node("Cast", [updates], [f"{output}/updates"], to=TensorProto.INT32),
+            helper.make_node(
+                "ScatterElements",
+                [f"{output}/data", indices, f"{output}/updates"],
+                [f"{output}/numbers"],
+                **attributes(node),
+            ),
+            helper.make_node("Cast", [f"{output}/numbers"], [output], to=TensorProto.BOOL),
+        ]
+
+    return replace_nodes(known.graph, numbers)
+
+
+def softmax_along_the_last(known: Known) -> int:
+    """``Softmax`` along another axis than the last as one along the last, between two ``Transpose``: QNN 2.7 ends in an error
+    of memory when it compiles the first (groupvit)."""
+
+    def turned(node: NodeProto) -> list[NodeProto] | None:
+        shape = known.shape(node.input[0])
+        if node.op_type not in {"Softmax", "LogSoftmax"} or shape is None:
+            return None
+        axis = attributes(node).get("axis", -1) % len(shape)
+        if axis == len(shape) - 1:
+            return None
+        order = [*range(axis), len(shape) - 1, *range(axis + 1, len(shape) - 1), axis]  # its own inverse
+        output = node.output[0]
+        return [
+            helper.make_node("Transpose", [node.input[0]], [f"{output}/turned"], perm=order),
+            helper.make_node(node.op_type, [f"{output}/turned"], [f"{output}/along_the_last"], axis=-1),
+            helper.make_node("Transpose", [f"{output}/along_the_last"], [output], perm=order),
+        ]
+
+    return replace_nodes(known.graph, turned)
+
+
+def divide_in_norms_of_heads(known: Known) -> int:
+    """An RMSNorm over the last of four axes (of the queries and keys of each head) that divides, where it multiplied with a
+    ``Reciprocal``: QNN's simulator 2.7 takes the latter for one operator, whose numbers are others (relative L2 0.7 to 1e3)."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+
+    def divided(node: NodeProto) -> list[NodeProto] | None:
+        shape = known.shape(node.output[0])
+        if node.op_type != "Mul" or shape is None or len(shape) < 4:
+            return None
+        for x, factor in (node.input, node.input[::-1]):
+            inverse = by_output.get(factor)
+            root = by_output.get(inverse.input[0]) if inverse is not None and inverse.op_type == "Reciprocal" else None
+            if inverse is not None and root is not None and root.op_type == "Sqrt" and known.shape(x) == shape:
+                return [helper.make_node("Div", [x, inverse.input[0]], list(node.output))]
+        return None
+
+    return replace_nodes(known.graph, divided)
+
+
+def scale_scores_by_vectors(known: Known) -> int:
+    """A number that scores are multiplied with on their way to a ``Softmax``, as a vector where a ``Transpose`` lies between:
+    QNN 2.7 puts the number into the Softmax and ends in an error of memory (groupvit)."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+    scaled: dict[str, tuple[int, int]] = {}  # by the output of the product: which operand is the number, and its length
+    for node in known.graph.node:
+        found = by_output.get(node.input[0]) if node.op_type == "Softmax" else None
+        moved = False
+        while found is not None and found.op_type == "Transpose":
+            found, moved = by_output.get(found.input[0]), True
+        if found is None or found.op_type != "Mul" or not moved:
+            continue
+        shape = known.shape(found.output[0])
+        for place, name in enumerate(found.input):
+            number = known.number(name)
+            if number is not None and number.size == 1 and shape:
+                scaled[found.output[0]] = place, shape[-1]
+
+    def by_a_vector(node: NodeProto) -> list[NodeProto] | None:
+        if node.output[0] not in scaled:
+            return None
+        place, length = scaled[node.output[0]]
+        number = known.number(node.input[place])
+        assert number is not None, "it was one above"
+        inputs = list(node.input)
+        inputs[place] = known.constant(f"{node.output[0]}/vector", np.full(length, number.item(), np.float32))
+        return [helper.make_node("Mul", inputs, list(node.output))]
+
+    return replace_nodes(known.graph, by_a_vector)

@@ -1,0 +1,252 @@
+"""Values whose number depends on data, and values of which there are none: Qualcomm's HTP takes neither."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import GraphProto, NodeProto, TensorProto, helper
+
+from .qualcomm_fixed import Known, attributes
+from .qualcomm_operators import replace_nodes
+
+
+def gather_the_last(known: Known) -> int:
+    """The vectors where a mask is true, as many for every input, and of those the last (the end token, whose state bart's
+    heads classify), as the vector at the largest place where the mask is true: the HTP has no ``NonZero``."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+
+    def before(node: NodeProto, place: int, kind: str) -> NodeProto | None:
+        found = by_output.get(node.input[place])
+        return found if found is not None and found.op_type == kind else None
+
+    def last(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Gather" or attributes(node).get("axis", 0) != 1:
+            return None
+        index = known.number(node.input[1])
+        if index is None or index.shape or index.item() != -1:
+            return None
+        rows = before(node, 0, "Reshape")
+        taken = before(rows, 0, "GatherND") if rows is not None else None
+        turned = before(taken, 1, "Transpose") if taken is not None else None
+        places = before(turned, 0, "NonZero") if turned is not None else None
+        if rows is None or taken is None or places is None or attributes(taken).get("batch_dims", 0):
+            return None
+        shape, mask = known.shape(taken.input[0]), known.shape(places.input[0])
+        target = known.number(rows.input[1])
+        if shape is None or mask is None or len(shape) != 3 or shape[:2] != mask or target is None:
+            return None
+        if target.tolist() != [shape[0], -1, shape[2]]:
+            return None
+        return _at_the_last(known, taken.input[0], places.input[0], shape, node.output[0])
+
+    changed = replace_nodes(known.graph, last)
+    if changed:
+        drop_unused(known.graph)
+    return changed
+
+
+def _at_the_last(known: Known, data: str, mask: str, shape: tuple[int, ...], output: str) -> list[NodeProto]:
+    def name(part: str) -> str:
+        return f"{output}/{part}"
+
+    length = known.constant(name("length"), np.arange(shape[1], dtype=np.int32))
+    along = known.constant(name("along"), [1])
+    first = known.constant(name("first"), np.arange(shape[0], dtype=np.int32) * shape[1])
+    return [
+        helper.make_node("Cast", [mask], [name("true")], to=TensorProto.INT32),
+        helper.make_node("Mul", [name("true"), length], [name("places")]),
+        helper.make_node("ReduceMax", [name("places"), along], [name("last")], keepdims=0),
+        helper.make_node("Add", [name("last"), first], [name("rows")]),
+        known.reshape(data, [shape[0] * shape[1], shape[2]], name("flat")),
+        helper.make_node("Gather", [name("flat"), name("rows")], [output], axis=0),
+    ]
+
+
+def drop_unused(graph: GraphProto) -> None:
+    """Take out the nodes whose outputs nobody reads."""
+    read = {value.name for value in graph.output}
+    kept: list[NodeProto] = []
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            read.update(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+
+
+def gather_all_places(known: Known) -> dict[str, str]:
+    """The vectors where a mask is true (``NonZero``, and a ``GatherND`` by it), with others behind them, as many as the mask
+    has places: so many sounds of a batch are no padding, and so many tokens are replaced by them, each by its number. Only
+    where nobody asks for the number itself; vectors that are an output are cut by who runs the graph, to the number that a
+    further output says.
+
+    Returns, by the output of each gathering, the output that holds the number where it is needed, or none.
+    """
+    by_output = {name: node for node in known.graph.node for name in node.output}
+    outputs = {value.name for value in known.graph.output}
+    readers: dict[str, list[NodeProto]] = {}
+    for node in known.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+
+    def taken(reader: NodeProto) -> bool:
+        """Whether a node takes vectors by their numbers, counted from the first."""
+        if reader.op_type == "GatherND":
+            return not attributes(reader).get("batch_dims", 0)
+        if reader.op_type != "Gather" or attributes(reader).get("axis", 0):
+            return False
+        number = known.number(reader.input[1])
+        return number is None or bool((number >= 0).all())
+
+    def beside(reader: NodeProto) -> bool:
+        """Whether a node does the same to each vector, and leaves them in their order."""
+        if reader.op_type == "Reshape":
+            target = known.number(reader.input[1])
+            return target is not None and target[0] == -1 and bool((target[1:] > 0).all())
+        others = [known.number(name) for name in reader.input[1:]]
+        most = 2 if reader.op_type in {"MatMul", "Gemm"} else 1
+        if any(other is None or other.ndim > most for other in others) or attributes(reader).get("axis", -1) != -1:
+            return False
+        return reader.op_type in _ONE_BY_ONE and not attributes(reader).get("transA", 0)
+
+    def counted(name: str) -> bool:
+        """Whether it matters to anyone how many vectors there are."""
+        for reader in readers.get(name, []):
+            if reader.input[0] == name and taken(reader):
+                continue
+            if reader.input[0] != name or not beside(reader) or outputs.intersection(reader.output):
+                return True
+            if counted(reader.output[0]):
+                return True
+        return False
+
+    places: dict[str, str] = {}
+    changed: dict[str, str] = {}
+
+    def gathered(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "GatherND" or attributes(node).get("batch_dims", 0) or counted(node.output[0]):
+            return None
+        turned = by_output.get(node.input[1])
+        found = by_output.get(turned.input[0]) if turned is not None and turned.op_type == "Transpose" else None
+        if found is None or found.op_type != "NonZero":
+            return None
+        mask = found.input[0]
+        shape, whole = known.shape(mask), known.shape(node.input[0])
+        if not shape or whole is None or whole[: len(shape)] != shape:
+            return None
+        nodes: list[NodeProto] = []
+        if mask not in places:
+            places[mask] = f"{node.output[0]}/places"
+            nodes += _places(known, mask, int(np.prod(shape)), places[mask])
+        flat = f"{node.output[0]}/flat"
+        changed[node.output[0]] = f"{places[mask]}/total" if node.output[0] in outputs else ""
+        return [
+            *nodes,
+            known.reshape(node.input[0], [int(np.prod(shape)), *whole[len(shape) :]], flat),
+            helper.make_node("Gather", [flat, places[mask]], list(node.output), axis=0),
+        ]
+
+    replace_nodes(known.graph, gathered)
+    if changed:
+        totals = sorted({total for total in changed.values() if total})
+        known.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.INT32, [1]) for name in totals)
+        drop_unused(known.graph)
+        forget_shapes(known.graph)
+    return changed
+
+
+_ONE_BY_ONE = frozenset(
+    {"Cast", "Identity", "Gelu", "Relu", "Sigmoid", "Add", "Mul", "Div", "Sub", "MatMul", "Gemm", "LayerNormalization"}
+)
+
+
+def _places(known: Known, mask: str, length: int, output: str) -> list[NodeProto]:
+    """Where a mask is true, in order: each place is written to its number among the true ones, and the others behind all."""
+
+    def name(part: str) -> str:
+        return f"{output}/{part}"
+
+    one, zero = known.constant(name("one"), np.array(1, np.int32)), known.constant(name("zero"), np.array(0))
+    behind = known.constant(name("behind"), np.array(length, np.int32))
+    blank = known.constant(name("blank"), np.zeros(length + 1, np.int32))
+    along = known.constant(name("along"), np.arange(length, dtype=np.int32))
+    whole = known.constant(name("whole"), [0])
+    ends = [known.constant(name(part), [number]) for part, number in (("begin", 0), ("end", length))]
+    return [
+        known.reshape(mask, [length], name("row")),
+        helper.make_node("Cast", [name("row")], [name("true")], to=TensorProto.INT32),
+        helper.make_node("CumSum", [name("true"), zero], [name("number")]),
+        helper.make_node("ReduceMax", [name("number"), whole], [name("total")], keepdims=1),
+        helper.make_node("Sub", [name("number"), one], [name("from_zero")]),
+        helper.make_node("Where", [name("row"), name("from_zero"), behind], [name("target")]),
+        helper.make_node("ScatterElements", [blank, name("target"), along], [name("all")], axis=0),
+        helper.make_node("Slice", [name("all"), *ends], [output]),
+    ]
+
+
+def take_out_nothing(known: Known) -> int:
+    """A ``Concat`` with tensors that hold nothing, and a scatter of nothing, without them."""
+
+    def empty(name: str) -> bool:
+        shape = known.shape(name)
+        return shape is not None and 0 in shape
+
+    def without(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type in {"ScatterND", "ScatterElements"} and empty(node.input[1]):
+            return [helper.make_node("Identity", [node.input[0]], list(node.output))]
+        if node.op_type == "Concat" and any(map(empty, node.input)) and not empty(node.output[0]):
+            kept = [name for name in node.input if not empty(name)]
+            return [helper.make_node("Concat", kept, list(node.output), **attributes(node))]
+        return None
+
+    changed = replace_nodes(known.graph, without)
+    if changed:
+        drop_unused(known.graph)
+    return changed
+
+
+def put_in_rows(known: Known) -> int:
+    """``ScatterElements`` of whole rows beside each other, whose places are constants, as ``Concat`` of what is before them,
+    them, and what is behind: the HTP takes no scatter over five axes."""
+
+    def joined(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "ScatterElements" or attributes(node).get("reduction", b"none") != b"none":
+            return None
+        shape, indices = known.shape(node.input[0]), known.number(node.input[1])
+        if shape is None or indices is None or not indices.size:
+            return None
+        axis = attributes(node).get("axis", 0) % len(shape)
+        count = indices.shape[axis]
+        others = [size for place, size in enumerate(shape) if place != axis]
+        first = int(indices.flat[0])
+        rows = (first % shape[axis] + np.arange(count)).reshape(
+            [-1 if place == axis else 1 for place in range(len(shape))]
+        )
+        if [size for place, size in enumerate(indices.shape) if place != axis] != others:
+            return None
+        if not np.array_equal(indices % shape[axis], np.broadcast_to(rows, indices.shape)):
+            return None
+        output, begin = node.output[0], first % shape[axis]
+        on = known.constant(f"{output}/axis", [axis])
+        parts: list[str] = []
+        nodes: list[NodeProto] = []
+        for part, start, end in (
+            ("before", 0, begin),
+            ("", begin, begin + count),
+            ("behind", begin + count, shape[axis]),
+        ):
+            if part and start < end:
+                ends = [known.constant(f"{output}/{part}_{number}", [number]) for number in (start, end)]
+                nodes.append(helper.make_node("Slice", [node.input[0], *ends, on], [f"{output}/{part}"]))
+                parts.append(f"{output}/{part}")
+            elif not part:
+                parts.append(node.input[2])
+        return [*nodes, helper.make_node("Concat", parts, [output], axis=axis)]
+
+    return replace_nodes(known.graph, joined)
+
+
+def forget_shapes(graph: GraphProto) -> None:
+    """Take back what the graph says of all values but its inputs: some have other shapes now."""
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")

@@ -1,0 +1,108 @@
+"""``Einsum`` as ``Transpose``, ``Reshape`` and ``MatMul``, where the shapes are known: the HTP takes few of its equations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import NamedTuple
+
+from onnx import NodeProto, helper
+
+from .qualcomm_fixed import Known, attributes
+from .qualcomm_operators import replace_nodes
+
+_EQUATION = re.compile(r"([A-Za-z]+(?:,[A-Za-z]+)*)->([A-Za-z]*)")
+
+
+class _Operand(NamedTuple):
+    name: str
+    labels: str
+
+
+def multiply_out(known: Known) -> int:
+    """Every ``Einsum`` whose equation names its axes and its result, none of them twice in one operand."""
+
+    def products(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Einsum":
+            return None
+        equation = _EQUATION.fullmatch(attributes(node)["equation"].decode().replace(" ", ""))
+        shapes = [known.shape(name) for name in node.input]
+        if equation is None or any(shape is None for shape in shapes):
+            return None
+        terms = equation[1].split(",")
+        if any(len(set(term)) < len(term) for term in terms):
+            return None
+        operands = [_Operand(name, term) for name, term in zip(node.input, terms, strict=True)]
+        sizes = {
+            label: size
+            for term, shape in zip(terms, shapes, strict=True)
+            for label, size in zip(term, shape or (), strict=True)
+        }
+        return _Products(known, node.output[0], sizes).written(operands, equation[2])
+
+    return replace_nodes(known.graph, products)
+
+
+class _Products:
+    """The nodes of one sum of products, whose axes have these sizes."""
+
+    def __init__(self, known: Known, output: str, sizes: dict[str, int]) -> None:
+        self.known = known
+        self.output = output
+        self.sizes = sizes
+        self.nodes: list[NodeProto] = []
+
+    def written(self, operands: Sequence[_Operand], result: str) -> list[NodeProto]:
+        first, *others = operands
+        while others:
+            second, *others = others
+            first = self._product(first, second, {*result, *(label for other in others for label in other.labels)})
+        first = self._ordered(self._summed(first, set(result)), result)
+        self.nodes.append(helper.make_node("Identity", [first.name], [self.output]))
+        return self.nodes
+
+    def _name(self) -> str:
+        return f"{self.output}/product_{len(self.nodes)}"
+
+    def _summed(self, operand: _Operand, kept: Iterable[str]) -> _Operand:
+        """Summed over the axes that nobody asks for any more."""
+        gone = [place for place, label in enumerate(operand.labels) if label not in kept]
+        if not gone:
+            return operand
+        name = self._name()
+        axes = self.known.constant(f"{name}/axes", gone)
+        self.nodes.append(helper.make_node("ReduceSum", [operand.name, axes], [name], keepdims=0))
+        return _Operand(name, "".join(label for label in operand.labels if label in kept))
+
+    def _ordered(self, operand: _Operand, labels: str) -> _Operand:
+        if operand.labels == labels:
+            return operand
+        name = self._name()
+        order = [operand.labels.index(label) for label in labels]
+        self.nodes.append(helper.make_node("Transpose", [operand.name], [name], perm=order))
+        return _Operand(name, labels)
+
+    def _shaped(self, operand: _Operand, *groups: str) -> str:
+        """With the axes of each group as one."""
+        ordered = self._ordered(operand, "".join(groups))
+        name = self._name()
+        shape = [prod(self.sizes[label] for label in group) for group in groups]
+        self.nodes.append(self.known.reshape(ordered.name, shape, name))
+        return name
+
+    def _product(self, left: _Operand, right: _Operand, wanted: set[str]) -> _Operand:
+        left = self._summed(left, wanted | set(right.labels))
+        right = self._summed(right, wanted | set(left.labels))
+        shared = [label for label in left.labels if label in right.labels]
+        batch = "".join(label for label in shared if label in wanted)
+        inner = "".join(label for label in shared if label not in wanted)
+        rows = "".join(label for label in left.labels if label not in shared)
+        columns = "".join(label for label in right.labels if label not in shared)
+        operands = [self._shaped(left, batch, rows, inner), self._shaped(right, batch, inner, columns)]
+        name = self._name()
+        self.nodes.append(helper.make_node("MatMul", operands, [name]))
+        labels = batch + rows + columns
+        output = f"{name}/axes"
+        self.nodes.append(self.known.reshape(name, [self.sizes[label] for label in labels], output))
+        return _Operand(output, labels)
