@@ -95,21 +95,25 @@ def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
     if model.config.is_encoder_decoder:
         return parts | {"encoder": (model.get_encoder(), dict(inputs))}
-    return _multimodal(model, inputs, parts) if merges_features(model) else parts
+    return _multimodal(model, inputs, parts) if merges_features(model) else _outermost(model, parts)
 
 
 def _multimodal(
     model: Any, inputs: Mapping[str, Tensor], parts: Mapping[str, tuple[nn.Module, dict[str, Any]]]
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """``parts``, those of a forward that they lack, and what these leave over."""
-    every = {**decompose_multimodal(model, dict(inputs)), **parts}
-    paths = {name: _path(model, module, name) for name, (module, _) in every.items()}
-    kept = {name for name, path in paths.items() if not path} | outermost(
-        {name: path for name, path in paths.items() if path}
-    ).keys()
-    found = {name: every[name] for name in every if name in kept}
-    rest = left_over(model, inputs, [paths[name] for name in found])
+    found = _outermost(model, {**decompose_multimodal(model, dict(inputs)), **parts})
+    rest = left_over(model, inputs, [_path(model, module, name) for name, (module, _) in found.items()])
     return found | {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
+
+
+def _outermost(
+    model: nn.Module, parts: Mapping[str, tuple[nn.Module, dict[str, Any]]]
+) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    """The whole model's stages, and of the other parts those that lie in none of these."""
+    paths = {name: _path(model, module, name) for name, (module, _) in parts.items()}
+    kept = outermost({name: path for name, path in paths.items() if path})
+    return {name: part for name, part in parts.items() if not paths[name] or name in kept}
 
 
 def _path(model: nn.Module, part: nn.Module, name: str) -> str:

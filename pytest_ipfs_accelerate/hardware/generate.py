@@ -24,7 +24,7 @@ from transformers.exporters.utils import precompute_export_inputs
 
 from ..words import plural
 from .base import NotOnHardware
-from .outputs import generated
+from .outputs import generated, step_logits
 
 Forward = Callable[..., Any]
 
@@ -70,9 +70,9 @@ class Driver:
 
     @torch.no_grad()
     def generate(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        with self._replaced():
+        with self._replaced(), step_logits(self.model) as steps:
             options = {"return_dict_in_generate": True, "output_logits": True}
-            return generated(self.model.generate(**inputs, **options))  # type: ignore[operator]
+            return generated(self.model.generate(**inputs, **options), steps)  # type: ignore[operator]
 
     @torch.no_grad()
     def forward(self, inputs: Mapping[str, Tensor]) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def leaf_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -34,9 +35,27 @@ def flat_outputs(outputs: Any) -> dict[str, Tensor]:
     }
 
 
-def generated(outputs: Any) -> dict[str, Tensor]:
+@contextmanager
+def step_logits(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The logits of each forward of a generation (batch × vocabulary), which the generate of a transducer keeps none of."""
+    steps: list[Tensor] = []
+
+    def keep(model: Any, arguments: Any, step: Any) -> None:
+        if (logits := getattr(step, "logits", None)) is not None:
+            steps.append(logits[:, -1])
+
+    hook = model.register_forward_hook(keep)
+    try:
+        yield steps
+    finally:
+        hook.remove()
+
+
+def generated(outputs: Any, steps: Sequence[Tensor]) -> dict[str, Tensor]:
     """``tokens`` and ``logits`` of what ``generate`` returned, on the CPU, of the generated part alone: a decoder-only model
-    returns its prompt first, an encoder-decoder model its own start tokens, if any."""
-    logits = torch.stack([step.detach().float().cpu() for step in outputs["logits"]], dim=1)
+    returns its prompt first, an encoder-decoder model its own start tokens, if any. ``steps`` stand in for logits that it did
+    not return."""
+    kept = outputs["logits"] if "logits" in outputs else steps
+    logits = torch.stack([step.detach().float().cpu() for step in kept], dim=1)
     sequences = outputs["sequences"].detach().cpu()
     return {"tokens": sequences[:, sequences.shape[1] - logits.shape[1] :], "logits": logits}

@@ -15,7 +15,7 @@ from ..models.checkpoint import Checkpoint
 from ..words import plural
 from .base import Endpoint, Hardware, NotOnHardware, Tensors
 from .intermediate import Call, hooked, layer_calls
-from .outputs import flat_outputs, generated, leaf_tensors
+from .outputs import flat_outputs, generated, leaf_tensors, step_logits
 from .probes import nvidia_driver
 from .steps import watched
 
@@ -43,21 +43,9 @@ class TorchEndpoint(Endpoint):
     @torch.no_grad()
     def generate(self, inputs: Mapping[str, Tensor]) -> Tensors:
         options = {"return_dict_in_generate": True, "output_logits": True}
-        steps: list[Tensor] = []
-
-        def keep(model: Any, arguments: Any, step: Any) -> None:
-            if (logits := getattr(step, "logits", None)) is not None:
-                steps.append(logits[:, -1])
-
-        hook = self.model.register_forward_hook(keep)
-        try:
-            with watched(self.model, self._settle) as watch:
-                outputs = self._seen(self.model.generate(**self._moved(inputs), **options))
-        finally:
-            hook.remove()
-        if "logits" not in outputs:  # the generate of a transducer keeps none
-            outputs = {"sequences": outputs["sequences"], "logits": steps}
-        found = generated(outputs)
+        with step_logits(self.model) as steps, watched(self.model, self._settle) as watch:
+            outputs = self._seen(self.model.generate(**self._moved(inputs), **options))
+        found = generated(outputs, steps)
         self.generation = watch.generation(found)
         return found
 
