@@ -15,6 +15,7 @@ from torch import Tensor
 def onnxscript_faults() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
     """What is replaced: an object, the name of its attribute, and what gives the replacement."""
     yield Tensor, "scatter_reduce", mean_of_a_sum
+    yield Tensor, "squeeze", squeezed_if_one
     for constant in no_op_constants():
         for tolerance in ("_rel_tol", "_abs_tol"):
             yield constant, tolerance, exactly
@@ -49,3 +50,16 @@ def mean_of_a_sum(original: Any) -> Any:
         return torch.where(count > 0, total / count.clamp(min=1), self)
 
     return scatter_reduce
+
+
+def squeezed_if_one(original: Any) -> Any:
+    """An axis that is longer than 1 stays, as torch has it; onnxscript squeezes it all the same, and the graph is refused (the
+    logits of transducers, which have such an axis in a generation alone)."""
+
+    @wraps(original)
+    def squeeze(self: Tensor, *axes: Any) -> Tensor:
+        if len(axes) == 1 and isinstance(axes[0], int) and self.dim() and self.shape[axes[0]] != 1:
+            return self
+        return original(self, *axes)  # type: ignore[no-any-return]
+
+    return squeeze

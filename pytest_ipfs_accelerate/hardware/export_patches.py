@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from transformers.exporters import utils
 from transformers.exporters.utils import patch_attributes
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_outputs import XVectorOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -143,6 +144,47 @@ def regulated_at_once(original: Any) -> Any:
         return torch.where(inside[..., None], encoded_embeddings.gather(1, token), 0.0)
 
     return length_regulator
+
+
+@replaces(
+    "data2vec.modeling_data2vec_audio.Data2VecAudioForXVector.forward",
+    "unispeech_sat.modeling_unispeech_sat.UniSpeechSatForXVector.forward",
+    "wav2vec2.modeling_wav2vec2.Wav2Vec2ForXVector.forward",
+    "wav2vec2_bert.modeling_wav2vec2_bert.Wav2Vec2BertForXVector.forward",
+    "wav2vec2_conformer.modeling_wav2vec2_conformer.Wav2Vec2ConformerForXVector.forward",
+    "wavlm.modeling_wavlm.WavLMForXVector.forward",
+)
+def pooled_at_once(original: Any) -> Any:
+    """The frames of each sound of a batch are pooled in a Python loop over their lengths, which a trace unrolls for its own
+    batch."""
+
+    @wraps(original)
+    def forward(
+        self: Any, *inputs: Tensor, attention_mask: Tensor | None = None, labels: Any = None, **kwargs: Any
+    ) -> Any:
+        if self.config.use_weighted_layer_sum or labels is not None:
+            return original(self, *inputs, attention_mask=attention_mask, labels=labels, **kwargs)
+        outputs = getattr(self, self.base_model_prefix)(*inputs, attention_mask=attention_mask, **kwargs)
+        hidden = self.projector(outputs.last_hidden_state)
+        for layer in self.tdnn:
+            hidden = layer(hidden)
+        lengths = torch.full(hidden.shape[:1], hidden.shape[1], device=hidden.device)
+        if attention_mask is not None:
+            lengths = self._get_feat_extract_output_lengths(attention_mask.sum(dim=1))
+            lengths = self._get_tdnn_output_lengths(lengths)
+        embeddings = self.feature_extractor(mean_and_deviation(hidden, lengths))
+        return XVectorOutput(logits=self.classifier(embeddings), embeddings=embeddings)
+
+    return forward
+
+
+def mean_and_deviation(frames: Tensor, lengths: Tensor) -> Tensor:
+    """Mean and standard deviation of the first ``lengths`` (batch) of ``frames`` (batch, frames, width): (batch, 2 width)."""
+    inside = (torch.arange(frames.shape[1], device=frames.device) < lengths[:, None])[..., None]
+    count = inside.sum(1)
+    mean = torch.where(inside, frames, 0.0).sum(1) / count
+    apart = torch.where(inside, frames - mean[:, None], 0.0)
+    return torch.cat([mean, (apart.square().sum(1) / (count - 1)).sqrt()], dim=-1)
 
 
 @replaces("siglip2.modeling_siglip2.Siglip2VisionEmbeddings.forward")

@@ -55,7 +55,7 @@ def generated(outputs: Any, steps: Sequence[Tensor]) -> dict[str, Tensor]:
     """``tokens`` and ``logits`` of what ``generate`` returned, on the CPU, of the generated part alone: a decoder-only model
     returns its prompt first, an encoder-decoder model its own start tokens, if any. ``steps`` stand in for logits that it did
     not return."""
-    kept = outputs["logits"] if "logits" in outputs else steps
+    kept = outputs.get("logits", steps)
     logits = torch.stack([step.detach().float().cpu() for step in kept], dim=1)
     sequences = outputs["sequences"].detach().cpu()
     return {"tokens": sequences[:, sequences.shape[1] - logits.shape[1] :], "logits": logits}

@@ -13,7 +13,7 @@ from onnxscript import optimizer, rewriter
 from torch import Tensor
 from traces import same
 
-from pytest_ipfs_accelerate.hardware.export_onnxscript import mean_of_a_sum, no_op_constants
+from pytest_ipfs_accelerate.hardware.export_onnxscript import mean_of_a_sum, no_op_constants, squeezed_if_one
 from pytest_ipfs_accelerate.hardware.export_patches import patched
 
 
@@ -53,3 +53,13 @@ def test_only_what_is_nothing_is_taken_for_nothing() -> None:
         assert optimised(0.0) == ["Neg"]
     assert optimised(1e-10) == ["Neg"]
     assert len(list(no_op_constants())) >= 6
+
+
+def test_an_axis_that_is_longer_stays() -> None:
+    """Where onnxscript asks for the size of the axis, the replacement can go."""
+    squeeze = squeezed_if_one(Tensor.squeeze)
+    for axes in ((1,), (0,), (-1,), (), ((0, 1),)):
+        numbers = torch.randn(1, 3, 1)
+        assert same(squeeze(numbers, *axes), numbers.squeeze(*axes))
+    core = import_module("onnxscript.function_libs.torch_lib.ops.core")
+    assert "op.Squeeze(self, [dim])" in inspect.getsource(core.aten_squeeze_dim)

@@ -15,7 +15,14 @@ import torch
 from cases import recipe, task_on
 from torch import Tensor, nn
 from traces import Call, Calls, Inputs, original_of, same, takes_another
-from transformers import Mistral3Config, PixtralVisionConfig, PixtralVisionModel, Siglip2VisionConfig
+from transformers import (
+    Mistral3Config,
+    PixtralVisionConfig,
+    PixtralVisionModel,
+    Siglip2VisionConfig,
+    Wav2Vec2Config,
+    Wav2Vec2ForXVector,
+)
 from transformers.exporters import utils
 from transformers.models.mistral3.modeling_mistral3 import Mistral3PatchMerger
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
@@ -134,6 +141,36 @@ def merger(function: Any) -> Call:
     return merge
 
 
+def xvector(function: Any) -> Call:
+    config = Wav2Vec2Config(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        conv_dim=(8,),
+        conv_kernel=(4,),
+        conv_stride=(4,),
+        num_feat_extract_layers=1,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        tdnn_dim=(8, 8),
+        tdnn_kernel=(3, 1),
+        tdnn_dilation=(1, 1),
+        xvector_output_dim=4,
+        feat_extract_norm="layer",
+    )
+    module = Wav2Vec2ForXVector(config).eval()
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return lambda sound, mask: function(module, sound, attention_mask=mask).embeddings
+
+
+def sounds(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Each a little shorter than the one before."""
+    ends = 120 + 4 * length - 16 * torch.arange(batch)
+    return torch.randn(batch, 120 + 4 * length), (torch.arange(120 + 4 * length) < ends[:, None]).long()
+
+
 SCANS = ("mamba", "falcon_mamba", "jamba", "zamba")
 RWKV = "rwkv.modeling_rwkv.rwkv_linear_attention"
 XLSTM = "xlstm.modeling_xlstm.xLSTMBackend.forward"
@@ -169,6 +206,7 @@ CASES: dict[str, tuple[str, Callable[[Any], Call], Inputs]] = {
         pixtral,
         lambda batch, length: (torch.randn(batch, 3, 16, 16),),
     ),
+    "wav2vec2": ("wav2vec2.modeling_wav2vec2.Wav2Vec2ForXVector.forward", xvector, sounds),
     "mistral3": (
         "mistral3.modeling_mistral3.Mistral3PatchMerger.forward",
         merger,
