@@ -220,16 +220,27 @@ def _restored(original: nn.Module, held: Sequence[str], module: nn.Module, argum
 
 def left_to_torch(skeleton: nn.Module, *, allow_fallback: bool = False) -> tuple[list[str], int]:
     """Names of the parameters that a driven model still holds, so that torch computes with them, and how many of these are
-    matrices that are multiplied by, and not tables that are looked up.
+    matrices that are multiplied by, and not tables that are looked up or inputs that are learned.
 
     Raises:
         NotOnHardware: there is such a matrix, and the user allows no fallback.
     """
     left = [name for name, parameter in skeleton.named_parameters() if not parameter.isnan().any()]
     tables = {f"{name}.weight" for name, module in skeleton.named_modules() if isinstance(module, nn.Embedding)}
-    computed = [name for name in left if name not in tables and skeleton.get_parameter(name).dim() > 1]
+    computed = [
+        name
+        for name in left
+        if name not in tables and skeleton.get_parameter(name).dim() > 1 and not _is_an_input(skeleton, name)
+    ]
     if computed and not allow_fallback:
         raise NotOnHardware(
             f"torch computes with {plural(len(computed), 'matrix', 'matrices')}: {', '.join(computed[:3])} …"
         )
     return left, len(computed)
+
+
+def _is_an_input(model: nn.Module, name: str) -> bool:
+    """Whether a parameter is an input that is learned, such as the queries of a Q-Former: (1, tokens, width), repeated for each
+    input of a batch, and the weight of no layer."""
+    parameter = model.get_parameter(name)
+    return parameter.dim() == 3 and parameter.shape[0] == 1 and not name.endswith("weight")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from cases import recipe, task_on
 from onnxruntime import GraphOptimizationLevel
+from torch import nn
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import create_causal_mask
 
@@ -252,6 +253,17 @@ def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
     skeleton.get_submodule("model.multi_modal_projector")(torch.zeros(1, 4, 64))
     with pytest.raises(NotOnHardware, match=r"torch computes with 2 matrices: model\.multi_modal_projector"):
         left_to_torch(skeleton)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "found"),
+    [("queries", (1, 4, 8), 0), ("queries", (2, 4, 8), 1), ("queries", (4, 8), 1), ("weight", (1, 4, 3), 1)],
+)
+def test_a_learned_input_is_no_matrix(name: str, shape: tuple[int, ...], found: int) -> None:
+    """Queries that each input of a batch gets are looked up; a matrix, or the kernel of a convolution, is multiplied by."""
+    module = nn.Module()
+    module.register_parameter(name, nn.Parameter(torch.ones(shape)))
+    assert left_to_torch(module, allow_fallback=True) == ([name], found)
 
 
 def test_a_matrix_that_nothing_calls_stays_nan() -> None:
