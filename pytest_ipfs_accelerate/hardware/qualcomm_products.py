@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from math import prod
+from string import ascii_letters
 from typing import NamedTuple
 
 from onnx import NodeProto, helper
@@ -26,12 +27,16 @@ def multiply_out(known: Known) -> int:
     def products(node: NodeProto) -> list[NodeProto] | None:
         if node.op_type != "Einsum":
             return None
-        equation = _EQUATION.fullmatch(attributes(node)["equation"].decode().replace(" ", ""))
         shapes = [known.shape(name) for name in node.input]
-        if equation is None or any(shape is None for shape in shapes):
+        if any(shape is None for shape in shapes):
+            return None
+        written = attributes(node)["equation"].decode().replace(" ", "")
+        equation = _EQUATION.fullmatch(_without_dots(written, len(shapes[0] or ())))
+        if equation is None:
             return None
         terms = equation[1].split(",")
-        if any(len(set(term)) < len(term) for term in terms):
+        lengths = [len(shape or ()) for shape in shapes]
+        if any(len(set(term)) < len(term) for term in terms) or lengths != [len(term) for term in terms]:
             return None
         operands = [_Operand(name, term) for name, term in zip(node.input, terms, strict=True)]
         sizes = {
@@ -39,9 +44,22 @@ def multiply_out(known: Known) -> int:
             for term, shape in zip(terms, shapes, strict=True)
             for label, size in zip(term, shape or (), strict=True)
         }
+        if any(
+            sizes[label] != size
+            for term, shape in zip(terms, shapes, strict=True)
+            for label, size in zip(term, shape or (), strict=True)
+        ):
+            return None  # one that is broadcast
         return _Products(known, node.output[0], sizes).written(operands, equation[2])
 
     return replace_nodes(known.graph, products)
+
+
+def _without_dots(equation: str, axes: int) -> str:
+    """The axes that an equation leaves out by dots, by names of their own: as many as the first operand has more."""
+    more = axes - len(equation.partition(",")[0].partition("->")[0].replace("...", ""))
+    unused = [label for label in ascii_letters if label not in equation]
+    return equation.replace("...", "".join(unused[: max(more, 0)]))
 
 
 class _Products:
