@@ -273,16 +273,16 @@ def divide_in_norms_of_heads(known: Known) -> int:
 
 
 def scale_scores_by_vectors(known: Known) -> int:
-    """A number that scores are multiplied with on their way to a ``Softmax``, as a vector where a ``Transpose`` lies between:
-    QNN 2.7 puts the number into the Softmax and ends in an error of memory (groupvit)."""
+    """A number that scores are multiplied with on their way to a ``Softmax``, as a vector: QNN 2.7 puts the number into the
+    Softmax and ends in an error of memory, where a ``Transpose`` lies between (groupvit) or the scores come from a difference
+    under a mask (layoutlmv3)."""
     by_output = {name: node for node in known.graph.node for name in node.output}
     scaled: dict[str, tuple[int, int]] = {}  # by the output of the product: which operand is the number, and its length
     for node in known.graph.node:
         found = by_output.get(node.input[0]) if node.op_type == "Softmax" else None
-        moved = False
         while found is not None and found.op_type == "Transpose":
-            found, moved = by_output.get(found.input[0]), True
-        if found is None or found.op_type != "Mul" or not moved:
+            found = by_output.get(found.input[0])
+        if found is None or found.op_type != "Mul":
             continue
         shape = known.shape(found.output[0])
         for place, name in enumerate(found.input):
