@@ -25,7 +25,17 @@ from .export_graph import make_nothing_anew, restore_initializers
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .generate import CACHES
-from .parts import IN_PARTS, find_parts, late_decode, left_over, merges_features, multimodal_parts, path_of
+from .parts import (
+    IN_PARTS,
+    find_parts,
+    first_and_last,
+    inner_generator,
+    late_decode,
+    left_over,
+    merges_features,
+    multimodal_parts,
+    path_of,
+)
 
 WHOLE = "model"
 """Name of the one component of a program that is a single graph."""
@@ -95,6 +105,8 @@ def _export_forward(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Pro
 
 def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> Program:
     model = checkpoint.model
+    if inner := inner_generator(model):
+        return _export_inner_generation(checkpoint, inputs, inner)
     notes: tuple[str, ...] = ()
     arguments: dict[str, Any] = dict(inputs)
     if model.config.is_encoder_decoder:
@@ -118,6 +130,17 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
         for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
             components[path] = _export(model.get_submodule(path), arguments, path)
     return Program(checkpoint, components, inputs, generates=True, notes=notes)
+
+
+def _export_inner_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor], path: str) -> Program:
+    """The stages of the language model at ``path`` that generates, and what a forward of the model does around it."""
+    model = checkpoint.model
+    inner = model.get_submodule(path)
+    stages = first_and_last(model, inner, inputs)
+    components = {name: _export(module, arguments, path) for name, (module, arguments) in stages.items()}
+    for name, arguments in left_over(model, inputs, [path]).items():
+        components[name] = _export(model.get_submodule(name), arguments, name)
+    return Program(checkpoint, components, inputs, generates=True, notes=(IN_PARTS,))
 
 
 def _reads_a_cache(exported: ExportedComponent) -> bool:

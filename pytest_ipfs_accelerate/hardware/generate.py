@@ -33,6 +33,10 @@ CACHES = ("past_key_values", "cache_params", "state")
 """Arguments that hold what a step of a generation keeps for the next."""
 
 
+STAGES = ("prefill", "decode")
+"""Components that are the same module in two states."""
+
+
 def _cache_layers(arguments: Mapping[str, Any]) -> list[Any]:
     """The layers of the cache among the arguments of a forward; of an encoder-decoder model those of the decoder alone."""
     found = (arguments.get(name) for name in CACHES)
@@ -59,7 +63,8 @@ class Driver:
     """A model that generates, or runs forward, through the runners of its exported components.
 
     ``runners`` maps the name of a component to its runner, and ``modules`` the name to the module whose forward it replaces.
-    ``prefill`` and ``decode`` both replace the whole model's forward: the state of the cache chooses.
+    ``prefill`` and ``decode`` replace the forward of the same module, the whole model's or that of the language model inside
+    it that generates: the state of the cache chooses.
     """
 
     def __init__(self, model: PreTrainedModel, runners: Mapping[str, ModelRunner], modules: Mapping[str, str]) -> None:
@@ -93,25 +98,26 @@ class Driver:
                 module.__dict__.pop("forward", None)
 
     def _replacements(self) -> list[tuple[nn.Module, Forward]]:
-        stages: dict[str, Forward] = {}
+        stages: dict[str, dict[str, Forward]] = {}
         replacements = []
         for name, path in self.modules.items():
             module = self.model.get_submodule(path)
             forward = self._runs(name, module)
-            if path:
+            if path and name not in STAGES:
                 replacements.append((module, forward))
             else:
-                stages[name] = forward
-        if stages:
-            replacements.append((self.model, self._chosen(stages)))
+                stages.setdefault(path, {})[name] = forward
+        for path, forwards in stages.items():
+            module = self.model.get_submodule(path)
+            replacements.append((module, self._chosen(module, forwards)))
         return replacements
 
-    def _chosen(self, stages: Mapping[str, Forward]) -> Forward:
-        """A forward of the whole model: ``decode`` once the cache holds something, ``prefill`` before that; a model that
-        has no prefill of its own (its parts are exported one by one) runs its own code on its replaced parts."""
-        prefill = stages.get("prefill", functools.partial(type(self.model).forward, self.model))
+    def _chosen(self, module: nn.Module, stages: Mapping[str, Forward]) -> Forward:
+        """A forward of the module that generates: ``decode`` once the cache holds something, ``prefill`` before that; a model
+        that has no prefill of its own (its parts are exported one by one) runs its own code on its replaced parts."""
+        prefill = stages.get("prefill", functools.partial(type(module).forward, module))
 
-        @functools.wraps(type(self.model).forward.__get__(self.model))
+        @functools.wraps(type(module).forward.__get__(module))
         def forward(*args: Any, **kwargs: Any) -> Any:
             return stages["decode"](*args, **kwargs) if in_decode(kwargs) else prefill(*args, **kwargs)
 
@@ -194,22 +200,33 @@ def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedMo
     numbers back, and :func:`left_to_torch` finds it. What no call touches, such as the tower that makes pictures of a model
     that is asked to read them, stays NaN."""
     skeleton = copy.deepcopy(model)
-    whole = "prefill" in modules
+    whole = modules.get("prefill") == ""
     replaced = [path for path in modules.values() if path or whole]
     for path in replaced:
         for parameter in skeleton.get_submodule(path).parameters():
             parameter.fill_(torch.nan)
     if not whole:
         for name, module in skeleton.named_modules():
-            table = isinstance(module, nn.Embedding)
-            if table or not any(name == path or name.startswith(f"{path}.") for path in replaced):
-                held = [
-                    key for key, parameter in module.named_parameters(recurse=False) if table or parameter.dim() > 1
-                ]
-                for key in held:
-                    module.get_parameter(key).fill_(torch.nan)
+            inside = any(name == path or name.startswith(f"{path}.") for path in replaced)
+            held = _held(name, module, inside=inside)
+            for key in held:
+                module.get_parameter(key).fill_(torch.nan)
+            if held:
                 module.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name), held))
     return skeleton
+
+
+def _held(name: str, module: nn.Module, *, inside: bool) -> list[str]:
+    """The parameters of a module that are NaN until it is called: tables, wherever they are, and matrices that lie inside of no
+    component. Not what the model itself learns as an input: a ``generate`` that never calls its forward would not get it
+    back."""
+    parameters = dict(module.named_parameters(recurse=False))
+    if isinstance(module, nn.Embedding):
+        return list(parameters)
+    if inside:
+        return []
+    learned = {key for key in parameters if not name and _is_an_input(module, key)}
+    return [key for key, parameter in parameters.items() if parameter.dim() > 1 and key not in learned]
 
 
 @torch.no_grad()

@@ -87,9 +87,23 @@ def _touches(path: str, others: Iterable[str], *, below: bool = True) -> bool:
 def prefill_and_last_decode(model: PreTrainedModel, inputs: Mapping[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
     """The first and the last forward of the model's own generation, as ``decompose_prefill_decode`` gives the first two of
     one of two tokens."""
-    with _capture_forward(model) as calls:
+    return first_and_last(model, model, inputs)
+
+
+def first_and_last(model: PreTrainedModel, part: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the first and the last forward of ``part`` while ``model`` generates."""
+    with _capture_forward(part) as calls:
         model.generate(**copy.deepcopy(dict(inputs)))  # type: ignore[operator]
-    return {"prefill": (model, calls[0]), "decode": (model, calls[-1])}
+    return {"prefill": (part, calls[0]), "decode": (part, calls[-1])}
+
+
+def inner_generator(model: PreTrainedModel) -> str:
+    """The path of the language model that a model's own ``generate`` hands the whole generation to, and never its own forward
+    (blip-2, instructblip); empty for a model that generates itself."""
+    inner = getattr(model, "language_model", None)
+    if "generate" not in vars(type(model)) or inner is None or inner.config.is_encoder_decoder:
+        return ""
+    return "language_model"
 
 
 @contextmanager

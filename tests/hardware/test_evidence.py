@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from cases import recipe, task_on
+from cases import REGISTRY, job, recipe, task_on
 from onnxruntime import GraphOptimizationLevel
 from torch import nn
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import create_causal_mask
 
+from pytest_ipfs_accelerate.bench import forms_of
 from pytest_ipfs_accelerate.hardware import openvino as openvino_room
 from pytest_ipfs_accelerate.hardware.base import Endpoint, NotOnHardware
 from pytest_ipfs_accelerate.hardware.export import (
@@ -30,8 +31,10 @@ from pytest_ipfs_accelerate.hardware.generate import (
 )
 from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
-from pytest_ipfs_accelerate.hardware.parts import left_over, merges_features
+from pytest_ipfs_accelerate.hardware.parts import first_and_last, inner_generator, left_over, merges_features
 from pytest_ipfs_accelerate.hardware.torch_device import Cpu, Cuda, TorchEndpoint
+from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
+from pytest_ipfs_accelerate.opening import open_task
 from pytest_ipfs_accelerate.tasks.base import Task
 
 PROVIDER = "CPUExecutionProvider"
@@ -276,6 +279,38 @@ def test_a_matrix_that_nothing_calls_stays_nan() -> None:
     with torch.no_grad():
         projected = skeleton.get_submodule("model.multi_modal_projector").linear_1.weight @ torch.ones(64)
     assert projected.isnan().all()
+
+
+def test_a_language_model_inside_generates() -> None:
+    """The generate of blip-2 hands all to its language model and never calls its own forward: the stages are that one's."""
+    asked = job("blip-2", "image-text-to-text", "cpu")
+    task = open_task(asked, build_checkpoint(asked.recipe))
+    model = task.checkpoint.model
+    assert inner_generator(model) == "language_model"
+    for name in ("llava", "bert", "whisper"):
+        task_of = next(iter(REGISTRY.tasks(name)))
+        assert inner_generator(task_on(recipe(name, task_of), task_of).checkpoint.model) == ""
+    inputs = forms_of(task)["batch"].encoded
+    stages = first_and_last(model, model.language_model, inputs)
+    assert not in_decode(stages["prefill"][1])
+    assert in_decode(stages["decode"][1])
+
+    class Inner(SimpleNamespace):
+        """Runs a stage on the language model that was not poisoned, as a runtime would."""
+
+        def __call__(self, share_inputs: bool, **arguments: Any) -> Any:
+            return model.language_model(**arguments)
+
+    described = {
+        name: {} for name in ("inputs_embeds", "attention_mask", "position_ids", "input_ids", "past_key_values")
+    }
+    runners: Any = {name: Inner(metadata=SimpleNamespace(kwargs=described)) for name in stages}
+    driver = Driver(model, runners, dict.fromkeys(stages, "language_model"))
+    found = driver.generate(inputs)
+    assert torch.equal(found["tokens"], Cpu().lower(task.checkpoint, None).generate(inputs)["tokens"])
+    assert driver.calls == {"prefill": 1, "decode": found["tokens"].shape[1] - 1}
+    layer = driver.model.get_submodule("language_model.model.decoder.layers.0.fc1")
+    assert layer.weight.isnan().all()
 
 
 def test_what_the_known_parts_leave_over_is_exported_too() -> None:
