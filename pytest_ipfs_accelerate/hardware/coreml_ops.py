@@ -157,6 +157,49 @@ def split(x: Tensor, size: int, dim: int = 0) -> Any:
     return [x.narrow(dim, 0, x.shape[dim])] if size > x.shape[dim] else NotImplemented
 
 
+@rule(aten.cumsum.default, "one that refuses an axis counted from the end, but the last")
+def cumsum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
+    return torch.cumsum(x, dim + x.dim(), dtype=dtype) if dim < -1 else NotImplemented
+
+
+@rule(aten.polar.default, NONE)
+def polar(length: Tensor, angle: Tensor) -> Tensor:
+    return torch.complex(length * angle.cos(), length * angle.sin())
+
+
+@rule(aten.view_as_complex.default, NONE)
+def view_as_complex(x: Tensor) -> Tensor:
+    return torch.complex(x[..., 0], x[..., 1])
+
+
+@rule(aten.mul.Tensor, "one that multiplies no complex numbers")
+def mul(x: Any, y: Any) -> Any:
+    if not any(torch.is_tensor(factor) and factor.is_complex() for factor in (x, y)):
+        return NotImplemented
+    if not (torch.is_tensor(x) and x.is_complex()):
+        x, y = y, x
+    a, b = torch.view_as_real(x).unbind(-1)
+    if not (torch.is_tensor(y) and y.is_complex()):
+        return torch.complex(a * y, b * y)
+    c, d = torch.view_as_real(y).unbind(-1)
+    return torch.complex(a * c - b * d, a * d + b * c)
+
+
+@rule(aten.unsqueeze.default, "one that refuses complex numbers")
+def unsqueeze(x: Tensor, dim: int) -> Any:
+    if not x.is_complex():
+        return NotImplemented
+    real, imaginary = (part.unsqueeze(dim) for part in torch.view_as_real(x).unbind(-1))
+    return torch.complex(real, imaginary)
+
+
+@rule(aten.grid_sampler.default, "one that has no bicubic mode")
+def grid_sampler(x: Tensor, grid: Tensor, mode: int, padding: int, corners: bool) -> Any:
+    cubic = mode == 2 and x.dim() == 4
+    apart = torch._decomp.decomposition_table[aten.grid_sampler_2d.default]
+    return apart(x, grid, mode, padding, corners) if cubic else NotImplemented
+
+
 @rule(aten.div.Tensor_mode, "one by way of floating-point numbers, which in fp16 hold no integer above 2048")
 def div(x: Tensor, y: Any, *, rounding_mode: str | None) -> Any:
     whole = (

@@ -72,6 +72,18 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
     aten.select_scatter.default: (lambda i: torch.select_scatter(i, i[0] // 2, 0, 1), (WHOLE,)),
     aten.scatter.value: (lambda x, i: torch.zeros(3, 9).scatter_(1, i.abs() % 3, 1) + x[:, :1], (X, WHOLE)),
     aten.scatter.src: (lambda x, i: torch.zeros(3, 4, dtype=torch.bool).scatter(1, i.abs() % 4, x > 4), (X, WHOLE)),
+    aten.cumsum.default: (lambda x: x.cumsum(-2), (X,)),
+    aten.polar.default: (lambda x: torch.view_as_real(torch.polar(x, x)), (X,)),
+    aten.view_as_complex.default: (lambda x: torch.view_as_real(torch.view_as_complex(x.view(3, 2, 2))), (X,)),
+    aten.mul.Tensor: (lambda x, y: torch.view_as_real(torch.complex(x, y) * torch.complex(y, x) * y * 2.0), (X, Y)),
+    aten.unsqueeze.default: (
+        lambda x, y: torch.view_as_real(torch.complex(x, y).unsqueeze(1) * torch.complex(y, x)),
+        (X, Y),
+    ),
+    aten.grid_sampler.default: (
+        lambda x, p: functional.grid_sample(x, p, "bicubic", align_corners=False),
+        (PICTURE, POINTS),
+    ),
     aten.split.Tensor: (lambda x: x.split(9, 1)[0] * 2, (X,)),
     aten.reciprocal.default: (lambda x, i: torch.reciprocal(x) + torch.reciprocal(i.abs() + 1), (X + 1, WHOLE)),
     aten.new_zeros.default: (lambda x: x + x.new_zeros(()), (X,)),

@@ -1,0 +1,67 @@
+"""The components of a model for hardware that exports them when they are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from cases import job
+from torch import nn
+from torch.utils import _pytree as pytree
+from transformers.exporters.metadata import ExportMetadata
+
+from pytest_ipfs_accelerate.hardware import export_torch
+from pytest_ipfs_accelerate.hardware.export_torch import (
+    TorchComponent,
+    TorchProgram,
+    flat_call,
+    in_order,
+    torch_program,
+)
+from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
+from pytest_ipfs_accelerate.opening import open_task
+
+
+def program_of(model: str, task: str) -> TorchProgram:
+    case = job(model, task, "apple")
+    found = open_task(case, build_checkpoint(case.recipe))
+    return torch_program(found.checkpoint, found.encode(list(found.samples())), generates=found.generates)
+
+
+def test_inputs_keep_the_order_of_the_call() -> None:
+    def exporter(model: Any, inputs: dict[str, Any]) -> Any:
+        return model, {"positions": 2, "more": 4, "lengths": inputs["lengths"]}, {}
+
+    given = {"lengths": 1, "positions": 2, "more": 3}
+    assert list(exporter(None, given)[1]) != list(given)
+    _, prepared, _ = in_order(exporter)(None, given)
+    assert list(prepared.items()) == [("lengths", 1), ("positions", 2), ("more", 4)]
+
+
+class RNNTDecoderCache:
+    """As parakeet's: of no base class, and not of the module of the model that takes it."""
+
+    def __init__(self) -> None:
+        self.state = torch.ones(2, 3)
+
+
+def test_a_cache_of_another_module_is_tensors() -> None:
+    component = TorchComponent(nn.Identity(), "", ExportMetadata(kwargs={"cache": {"container": "Cache"}}), {})
+    assert pytree.tree_leaves(cache := RNNTDecoderCache()) == [cache]
+    assert [tensor.shape for tensor in flat_call(component, {"cache": cache}).tensors] == [(2, 3)]
+
+
+def test_a_part_inside_another_is_no_component(monkeypatch: pytest.MonkeyPatch) -> None:
+    """idefics' tower for pictures lies in its language model: the driver would never call it."""
+    assert set(program_of("idefics", "image-text-to-text").components) == {"language_model", "lm_head", "decode"}
+    monkeypatch.setattr(export_torch, "_outermost", lambda model, parts: parts)
+    assert "image_encoder" in program_of("idefics", "image-text-to-text").components
+
+
+def test_a_step_that_reads_no_cache_is_no_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """evolla's forward gives its cache to nobody: each step reads all that there is so far."""
+    assert "decode" not in program_of("evolla", "image-text-to-text").components
+    assert "decode" in program_of("idefics", "image-text-to-text").components
+    monkeypatch.setattr(export_torch, "in_decode", lambda arguments: True)
+    assert "decode" in program_of("evolla", "image-text-to-text").components
