@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,17 @@ from transformers.exporters.utils import (
 from ..models.checkpoint import Checkpoint
 from .export import WHOLE
 from .export_patches import patched, without_loss
-from .generate import in_decode
-from .parts import IN_PARTS, late_decode, left_over, merges_features, outermost, path_of
+from .generate import STAGES, in_decode
+from .parts import (
+    IN_PARTS,
+    first_and_last,
+    inner_generator,
+    late_decode,
+    left_over,
+    merges_features,
+    outermost,
+    path_of,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +97,13 @@ def torch_program(
 
 
 def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    if path := inner_generator(model):
+        stages = first_and_last(model, model.get_submodule(path), inputs)
+        return stages | _left_over(model, inputs, [path])
     with late_decode(model):
-        parts = decompose_for_generation(model, dict(inputs))
+        found = decompose_for_generation(model, dict(inputs))
+    # A stage may come as a stand-in for the model, with a forward of its own.
+    parts = {name: (model if name in STAGES else part, arguments) for name, (part, arguments) in found.items()}
     _, decode = parts["decode"]
     if not in_decode(decode):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
@@ -103,8 +117,14 @@ def _multimodal(
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """``parts``, those of a forward that they lack, and what these leave over."""
     found = _outermost(model, {**decompose_multimodal(model, dict(inputs)), **parts})
-    rest = left_over(model, inputs, [_path(model, module, name) for name, (module, _) in found.items()])
-    return found | {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
+    return found | _left_over(model, inputs, [_path(model, module, name) for name, (module, _) in found.items()])
+
+
+def _left_over(
+    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str]
+) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    rest = left_over(model, inputs, taken)
+    return {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
 
 
 def _outermost(
@@ -117,17 +137,16 @@ def _outermost(
 
 
 def _path(model: nn.Module, part: nn.Module, name: str) -> str:
-    return "" if name in (WHOLE, "prefill", "decode") else path_of(model, part)
+    return "" if name == WHOLE or part is model else path_of(model, part)
 
 
 def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str, Any]) -> TorchComponent:
-    module = part if name not in ("prefill", "decode") else model
-    _, taken, flags = prepare_for_export(module, arguments)
+    _, taken, flags = prepare_for_export(part, arguments)
     described: dict[str, Any] = {
         name: {"rank": value.dim()} if isinstance(value, Tensor) else {"container": type(value).__name__}
         for name, value in taken.items()
     }
-    return TorchComponent(module, _path(model, module, name), ExportMetadata(kwargs=described), flags)
+    return TorchComponent(part, _path(model, part, name), ExportMetadata(kwargs=described), flags)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
