@@ -11,7 +11,7 @@ import pytest
 import torch
 from cases import job, recipe, task_on
 
-from pytest_ipfs_accelerate import runner
+from pytest_ipfs_accelerate import comparing, runner
 from pytest_ipfs_accelerate.bench import Bench, Fault, Recent, checkpoint_key, forms_of, program_key, reference_of
 from pytest_ipfs_accelerate.matrix import Case
 from pytest_ipfs_accelerate.opening import load
@@ -187,7 +187,7 @@ def test_a_mock_is_never_a_pass() -> None:
 
 
 def test_nothing_compared_is_not_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "compare_tied_rows", lambda *arguments: [])
+    monkeypatch.setattr(comparing, "compare_tied_rows", lambda *arguments: [])
     verdict = run_case(job("vit", "image-classification", "cpu"), lambda stage: None)
     assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
     assert "no raw output to compare" in verdict.reason
