@@ -54,10 +54,14 @@ def mean_of_a_sum(original: Any) -> Any:
 
 def squeezed_if_one(original: Any) -> Any:
     """An axis that is longer than 1 stays, as torch has it; onnxscript squeezes it all the same, and the graph is refused (the
-    logits of transducers, which have such an axis in a generation alone)."""
+    logits of transducers, which have such an axis in a generation alone). Where none is named it are those that are 1 in the
+    trace: a graph that looks again squeezes a batch of one, too (mbart)."""
 
     @wraps(original)
     def squeeze(self: Tensor, *axes: Any) -> Tensor:
+        if not axes:
+            ones = tuple(axis for axis, size in enumerate(self.shape) if size == 1)
+            return original(self, ones) if ones else self
         if len(axes) == 1 and isinstance(axes[0], int) and self.dim() and self.shape[axes[0]] != 1:
             return self
         return original(self, *axes)  # type: ignore[no-any-return]

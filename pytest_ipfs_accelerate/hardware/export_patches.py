@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.exporters import utils
+from transformers.exporters import exporter_dynamo, utils  # noqa: F401 (the first fills the table of the second)
 from transformers.exporters.utils import patch_attributes
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_outputs import XVectorOutput
@@ -64,6 +64,24 @@ def patched() -> Iterator[None]:
             found.append((reduce(getattr, rest[:-1], owner), rest[-1], factory))
     with patch_attributes(found):
         yield
+
+
+@replaces("llama4.modeling_llama4.apply_rotary_emb")
+def rotated_in_real_numbers(original: Any) -> Any:
+    """Queries and keys are multiplied by complex numbers with an axis put in by indexing, for which onnxscript has no
+    translation. The product is written out."""
+
+    def apply_rotary_emb(xq: Tensor, xk: Tensor, freqs_cis: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = freqs_cis.real.unsqueeze(2), freqs_cis.imag.unsqueeze(2)
+
+        def rotated(states: Tensor) -> Tensor:
+            real, imaginary = states.float().reshape(*states.shape[:-1], -1, 2).unbind(-1)
+            turned = torch.stack([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
+            return turned.flatten(3).type_as(states)
+
+        return rotated(xq), rotated(xk)
+
+    return apply_rotary_emb
 
 
 @replaces("fsmt.modeling_fsmt.make_padding_mask")
