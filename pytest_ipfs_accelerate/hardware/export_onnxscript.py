@@ -16,6 +16,7 @@ def onnxscript_faults() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
     """What is replaced: an object, the name of its attribute, and what gives the replacement."""
     yield Tensor, "scatter_reduce", mean_of_a_sum
     yield Tensor, "squeeze", squeezed_if_one
+    yield torch, "squeeze", squeezed_if_one
     for constant in no_op_constants():
         for tolerance in ("_rel_tol", "_abs_tol"):
             yield constant, tolerance, exactly
@@ -58,12 +59,13 @@ def squeezed_if_one(original: Any) -> Any:
     trace: a graph that looks again squeezes a batch of one, too (mbart)."""
 
     @wraps(original)
-    def squeeze(self: Tensor, *axes: Any) -> Tensor:
-        if not axes:
-            ones = tuple(axis for axis, size in enumerate(self.shape) if size == 1)
+    def squeeze(self: Tensor, *axes: Any, **named: Any) -> Tensor:
+        axis = named["dim"] if "dim" in named else axes[0] if len(axes) == 1 else axes
+        if axis == ():
+            ones = tuple(place for place, size in enumerate(self.shape) if size == 1)
             return original(self, ones) if ones else self
-        if len(axes) == 1 and isinstance(axes[0], int) and self.dim() and self.shape[axes[0]] != 1:
+        if isinstance(axis, int) and self.dim() and self.shape[axis] != 1:
             return self
-        return original(self, *axes)  # type: ignore[no-any-return]
+        return original(self, *axes, **named)  # type: ignore[no-any-return]
 
     return squeeze

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from typing import Any
 
 import onnx
 import onnx_ir
@@ -55,11 +56,15 @@ def test_only_what_is_nothing_is_taken_for_nothing() -> None:
     assert len(list(no_op_constants())) >= 6
 
 
-def test_an_axis_that_is_longer_stays() -> None:
-    """Where onnxscript asks for the size of the axis, the replacement can go."""
-    squeeze = squeezed_if_one(Tensor.squeeze)
-    for axes in ((1,), (0,), (-1,), (), ((0, 1),)):
-        numbers = torch.randn(1, 3, 1)
-        assert same(squeeze(numbers, *axes), numbers.squeeze(*axes))
+@pytest.mark.parametrize("original", [Tensor.squeeze, torch.squeeze])
+@pytest.mark.parametrize("given", [(1,), (0,), (-1,), (), ((0, 1),), {"dim": 1}, {"dim": -1}, {"dim": (0, 2)}])
+def test_an_axis_that_is_longer_stays(original: Any, given: Any) -> None:
+    numbers = torch.randn(1, 3, 1)
+    axes, named = ((), given) if isinstance(given, dict) else (given, {})
+    assert same(squeezed_if_one(original)(numbers, *axes, **named), original(numbers, *axes, **named))
+
+
+def test_the_squeeze_of_onnxscript_is_needed() -> None:
+    """Where onnxscript asks for the size of the axis, ``squeezed_if_one`` can go."""
     core = import_module("onnxscript.function_libs.torch_lib.ops.core")
     assert "op.Squeeze(self, [dim])" in inspect.getsource(core.aten_squeeze_dim)
