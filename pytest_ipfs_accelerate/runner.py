@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -72,6 +73,10 @@ def run_case(job: Job, enter: Enter, endpoint: Endpoint | None = None) -> Verdic
         detail = "".join(traceback.format_exception(error))
         return run.verdict(Outcome.FAILED, describe(error), detail, exception=type(error).__name__)
     return run.verdict(Outcome.PASSED)
+
+
+def _agrees(comparisons: Sequence[Comparison]) -> bool:
+    return all(comparison.ok for comparison in comparisons)
 
 
 def describe(error: BaseException) -> str:
@@ -234,26 +239,23 @@ class CaseRun:
                 self.job.case.hardware, results["unpadded"].precision, results["unpadded"].implementation
             )
             reference = self._own_reference(task, forms, reference, results)
-            tolerance = self._allowing_for_rounding(task, forms, reference, results, tolerance)
-            by_form = {
-                name: against_reference(name, task, form, reference.results[name], results[name], tolerance)
-                for name, form in forms.items()
-                if name != "batch"
-            }
-            departing = next((name for name, held in by_form.items() if not all(each.ok for each in held)), "unpadded")
+            alone = [name for name in forms if name != "batch"]
+            held, tolerance = self._held(alone, task, forms, reference, results, tolerance)
+            departing = next((name for name in alone if not _agrees(held[name])), "unpadded")
             with self._explained(task, self.endpoint, departing, forms[departing], tolerance):
-                self._keep([each for held in by_form.values() for each in held], "departs from the reference")
+                self._keep([each for name in alone for each in held[name]], "departs from the reference")
             self._keep_twins(task, forms["unpadded"], results["unpadded"], tolerance)
         with self.staged(Stage.BATCH):
             form, result = forms["batch"], results["batch"]
-            found = against_reference("batch", task, form, reference.results["batch"], result, tolerance)
-            alone = [task.rows(results[name].outputs, forms[name].encoded)[0] for name in ("unpadded", "other")]
-            pairs = list(zip(alone, task.rows(result.outputs, form.encoded), strict=False))
+            held, tolerance = self._held(["batch"], task, forms, reference, results, tolerance)
+            found = held["batch"]
+            rows = [task.rows(results[name].outputs, forms[name].encoded)[0] for name in ("unpadded", "other")]
+            pairs = list(zip(rows, task.rows(result.outputs, form.encoded), strict=False))
             # What is a row of one and not of the other lies layer by layer, or in one piece for all inputs: it is compared
             # whole.
-            alone = [{name: row[name] for name in row if name in both} for row, both in pairs]
+            rows = [{name: row[name] for name in row if name in both} for row, both in pairs]
             together = [{name: both[name] for name in both if name in row} for row, both in pairs]
-            found += compare_tied_rows(alone, together, tolerance, "alone, in a batch of two")
+            found += compare_tied_rows(rows, together, tolerance, "alone, in a batch of two")
             with self._explained(task, self.endpoint, "batch", form, tolerance):
                 self._keep(found, "of a batch of two departs from the reference, or from each input alone")
 
@@ -277,27 +279,36 @@ class CaseRun:
         found = {name: handler.handle(form.natural, form.encoded) for name, form in forms.items()}
         return Reference(found, reference.evidence)
 
-    def _allowing_for_rounding(
+    def _held(
         self,
+        names: Sequence[str],
         task: Task,
         forms: Mapping[str, Form],
         reference: Reference,
         results: Mapping[str, HandlerResult],
         tolerance: Tolerance,
-    ) -> Tolerance:
-        """The tolerance, wider where a result departs and rounding alone takes torch's own as far."""
-        precision, own = results["unpadded"].precision, isinstance(self.endpoint, TorchEndpoint)
-        if precision not in WITNESSES or (own and results["unpadded"].device == "cpu"):
-            return tolerance
+    ) -> tuple[dict[str, list[Comparison]], Tolerance]:
+        """Some of the forms held against the reference, and the tolerance that they were held to: wider where one departs and
+        rounding alone takes torch as far."""
 
-        def hold(name: str, result: HandlerResult) -> list[Comparison]:
+        def hold(name: str, result: HandlerResult, tolerance: Tolerance) -> list[Comparison]:
             return against_reference(name, task, forms[name], reference.results[name], result, tolerance)
 
-        if all(each.ok for name in forms for each in hold(name, results[name])):
-            return tolerance
-        rounding = rounding_of(self.job.case, task, forms, WITNESSES[precision], hold)
+        held = {name: hold(name, results[name], tolerance) for name in names}
+        witness = self._witness(results["unpadded"])
+        if not witness or "rounding" in self.evidence or all(map(_agrees, held.values())):
+            return held, tolerance
+        # What follows another choice of a token continues another text: that is no rounding.
+        tied = replace(tolerance, ties=True)
+        rounding = rounding_of(self.job.case, task, forms, witness, lambda name, result: hold(name, result, tied))
         self.evidence["rounding"] = rounding.evidence()
-        return allowing_for(rounding, tolerance)
+        tolerance = allowing_for(rounding, tolerance)
+        return {name: hold(name, results[name], tolerance) for name in names}, tolerance
+
+    def _witness(self, result: HandlerResult) -> str:
+        """The precision in which torch says what rounding does to a result; none for torch on the CPU itself."""
+        itself = isinstance(self.endpoint, TorchEndpoint) and result.device == "cpu"
+        return "" if itself else WITNESSES.get(result.precision, "")
 
     def _keep_twins(self, task: Task, form: Form, result: HandlerResult, tolerance: Tolerance) -> None:
         """Hold the other ways in which the hardware computes the same against the first one.

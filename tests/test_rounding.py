@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cases import job
 
+from pytest_ipfs_accelerate import runner
+from pytest_ipfs_accelerate.comparing import against_reference
 from pytest_ipfs_accelerate.parity import BY_PRECISION, TOLERANCES
 from pytest_ipfs_accelerate.rounding import MOST, Rounding, allowing_for
 from pytest_ipfs_accelerate.runner import run_case
@@ -75,3 +80,39 @@ def test_what_torch_cannot_compute_widens_nothing() -> None:
     rounding = Rounding("fp16", refused="RuntimeError: no such kernel")
     assert allowing_for(rounding, BY_PRECISION["fp16"]) == BY_PRECISION["fp16"]
     assert rounding.evidence() == {"torch in fp16 on the CPU": "cannot: RuntimeError: no such kernel"}
+
+
+def test_what_follows_another_token_is_no_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The witness is compared up to its first choice of another token, in fp32, too; the case itself is compared whole."""
+    ties: list[bool] = []
+
+    def recorded(*arguments: Any) -> Any:
+        ties.append(arguments[-1].ties)
+        return against_reference(*arguments)
+
+    monkeypatch.setattr(runner, "against_reference", recorded)
+    run("bert", "feature-extraction", "sabotage:Jittered")
+    forms = 4  # unpadded, altered, padded, other: the batch is reached by the witness alone
+    assert ties == [False] * forms + [True] * (forms + 1) + [False] * forms
+
+
+def test_a_case_that_agrees_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    def recorded(name: str, *arguments: Any) -> Any:
+        names.append(name)
+        return against_reference(name, *arguments)
+
+    monkeypatch.setattr(runner, "against_reference", recorded)
+    assert run("bert", "feature-extraction", "sabotage:HalfElsewhere").outcome is Outcome.PASSED
+    assert sorted(names) == sorted(set(names))
+
+
+def test_a_run_without_programs_imports_no_exporter() -> None:
+    """They come with transformers 5.23 alone, and cost a second."""
+    script = (
+        "import sys, pytest_ipfs_accelerate.runner; "
+        "print(*[name for name in ('onnx', 'onnxscript', 'transformers.exporters.base') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
