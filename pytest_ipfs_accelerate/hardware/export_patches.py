@@ -191,7 +191,12 @@ def pooled_at_once(original: Any) -> Any:
             lengths = self._get_feat_extract_output_lengths(attention_mask.sum(dim=1))
             lengths = self._get_tdnn_output_lengths(lengths)
         embeddings = self.feature_extractor(mean_and_deviation(hidden, lengths))
-        return XVectorOutput(logits=self.classifier(embeddings), embeddings=embeddings)
+        return XVectorOutput(
+            logits=self.classifier(embeddings),
+            embeddings=embeddings,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
 
     return forward
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import prod
+
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
@@ -82,67 +85,27 @@ def gather_all_places(known: Known) -> dict[str, str]:
     Returns, by the output of each gathering, the output that holds the number where it is needed, or none.
     """
     by_output = {name: node for node in known.graph.node for name in node.output}
-    outputs = {value.name for value in known.graph.output}
-    readers: dict[str, list[NodeProto]] = {}
-    for node in known.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-
-    def taken(reader: NodeProto) -> bool:
-        """Whether a node takes vectors by their numbers, counted from the first."""
-        if reader.op_type == "GatherND":
-            return not attributes(reader).get("batch_dims", 0)
-        if reader.op_type != "Gather" or attributes(reader).get("axis", 0):
-            return False
-        number = known.number(reader.input[1])
-        return number is None or bool((number >= 0).all())
-
-    def beside(reader: NodeProto) -> bool:
-        """Whether a node does the same to each vector, and leaves them in their order."""
-        if reader.op_type == "Reshape":
-            target = known.number(reader.input[1])
-            return target is not None and target[0] == -1 and bool((target[1:] > 0).all())
-        others = [known.number(name) for name in reader.input[1:]]
-        most = 2 if reader.op_type in {"MatMul", "Gemm"} else 1
-        if any(other is None or other.ndim > most for other in others) or attributes(reader).get("axis", -1) != -1:
-            return False
-        return reader.op_type in _ONE_BY_ONE and not attributes(reader).get("transA", 0)
-
-    def counted(name: str) -> bool:
-        """Whether it matters to anyone how many vectors there are."""
-        for reader in readers.get(name, []):
-            if reader.input[0] == name and taken(reader):
-                continue
-            if reader.input[0] != name or not beside(reader) or outputs.intersection(reader.output):
-                return True
-            if counted(reader.output[0]):
-                return True
-        return False
-
-    places: dict[str, str] = {}
+    readers = _Readers(known)
+    places: dict[str, str] = {}  # by the mask: where it is true
     changed: dict[str, str] = {}
 
     def gathered(node: NodeProto) -> list[NodeProto] | None:
-        if node.op_type != "GatherND" or attributes(node).get("batch_dims", 0) or counted(node.output[0]):
+        mask = _mask_of(node, by_output)
+        if not mask or readers.count(node.output[0]):
             return None
-        turned = by_output.get(node.input[1])
-        found = by_output.get(turned.input[0]) if turned is not None and turned.op_type == "Transpose" else None
-        if found is None or found.op_type != "NonZero":
-            return None
-        mask = found.input[0]
-        shape, whole = known.shape(mask), known.shape(node.input[0])
+        shape, whole, output = known.shape(mask), known.shape(node.input[0]), node.output[0]
         if not shape or whole is None or whole[: len(shape)] != shape:
             return None
+        length = prod(shape)
         nodes: list[NodeProto] = []
         if mask not in places:
-            places[mask] = f"{node.output[0]}/places"
-            nodes += _places(known, mask, int(np.prod(shape)), places[mask])
-        flat = f"{node.output[0]}/flat"
-        changed[node.output[0]] = f"{places[mask]}/total" if node.output[0] in outputs else ""
+            places[mask] = f"{output}/places"
+            nodes += _places(known, mask, length, places[mask])
+        changed[output] = f"{places[mask]}/total" if output in readers.outputs else ""
         return [
             *nodes,
-            known.reshape(node.input[0], [int(np.prod(shape)), *whole[len(shape) :]], flat),
-            helper.make_node("Gather", [flat, places[mask]], list(node.output), axis=0),
+            known.reshape(node.input[0], [length, *whole[len(shape) :]], f"{output}/flat"),
+            helper.make_node("Gather", [f"{output}/flat", places[mask]], [output], axis=0),
         ]
 
     replace_nodes(known.graph, gathered)
@@ -154,9 +117,61 @@ def gather_all_places(known: Known) -> dict[str, str]:
     return changed
 
 
+def _mask_of(node: NodeProto, by_output: Mapping[str, NodeProto]) -> str:
+    """The mask by whose true places a ``GatherND`` gathers; empty where it is another node, or gathers otherwise."""
+    if node.op_type != "GatherND" or attributes(node).get("batch_dims", 0):
+        return ""
+    turned = by_output.get(node.input[1])
+    found = by_output.get(turned.input[0]) if turned is not None and turned.op_type == "Transpose" else None
+    return found.input[0] if found is not None and found.op_type == "NonZero" else ""
+
+
 _ONE_BY_ONE = frozenset(
     {"Cast", "Identity", "Gelu", "Relu", "Sigmoid", "Add", "Mul", "Div", "Sub", "MatMul", "Gemm", "LayerNormalization"}
 )
+
+
+class _Readers:
+    """The nodes of a graph that read a value, and whether it matters to them how many vectors it holds."""
+
+    def __init__(self, known: Known) -> None:
+        self.known = known
+        self.outputs = {value.name for value in known.graph.output}
+        self.by_input: dict[str, list[NodeProto]] = {}
+        for node in known.graph.node:
+            for name in node.input:
+                self.by_input.setdefault(name, []).append(node)
+
+    def count(self, name: str) -> bool:
+        """Whether it matters to anyone how many vectors there are."""
+        for reader in self.by_input.get(name, []):
+            if reader.input[0] == name and self._takes(reader):
+                continue
+            if reader.input[0] != name or not self._keeps(reader) or self.outputs.intersection(reader.output):
+                return True
+            if self.count(reader.output[0]):
+                return True
+        return False
+
+    def _takes(self, reader: NodeProto) -> bool:
+        """Whether a node takes vectors by their numbers, counted from the first."""
+        if reader.op_type == "GatherND":
+            return not attributes(reader).get("batch_dims", 0)
+        if reader.op_type != "Gather" or attributes(reader).get("axis", 0):
+            return False
+        number = self.known.number(reader.input[1])
+        return number is None or bool((number >= 0).all())
+
+    def _keeps(self, reader: NodeProto) -> bool:
+        """Whether a node does the same to each vector, and leaves them in their order."""
+        if reader.op_type == "Reshape":
+            target = self.known.number(reader.input[1])
+            return target is not None and target[0] == -1 and bool((target[1:] > 0).all())
+        others = [self.known.number(name) for name in reader.input[1:]]
+        most = 2 if reader.op_type in {"MatMul", "Gemm"} else 1
+        if any(other is None or other.ndim > most for other in others) or attributes(reader).get("axis", -1) != -1:
+            return False
+        return reader.op_type in _ONE_BY_ONE and not attributes(reader).get("transA", 0)
 
 
 def _places(known: Known, mask: str, length: int, output: str) -> list[NodeProto]:

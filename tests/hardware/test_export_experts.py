@@ -104,7 +104,7 @@ CASES: dict[str, tuple[str, Callable[[], nn.Module], Inputs]] = {
 }
 
 
-class Calls(nn.Module):
+class Bound(nn.Module):
     """A call of a module whose parameters are the trace's, as those of a model are."""
 
     def __init__(self, function: Any, made: nn.Module) -> None:
@@ -115,25 +115,28 @@ class Calls(nn.Module):
         return self.function(self.made, *inputs)
 
 
-@pytest.mark.parametrize("name", CASES)
-@torch.no_grad()
-def test_every_expert_sees_every_token_and_the_sum_is_the_same(name: str) -> None:
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[Any, Any, nn.Module, Inputs]:
+    """What is replaced, what replaces it, a module to run them on, and inputs."""
     torch.manual_seed(7)
-    path, make, inputs = CASES[name]
-    original, made = original_of(path), make()
+    path, make, inputs = CASES[request.param]
+    original = original_of(path)
+    return original, PATCHES[path](original), make(), inputs
+
+
+@torch.no_grad()
+def test_every_expert_sees_every_token_and_the_sum_is_the_same(case: tuple[Any, Any, nn.Module, Inputs]) -> None:
+    original, replaced, made, inputs = case
     for batch, length in ((1, 5), (3, 17)):
         given = inputs(batch, length)
-        found = PATCHES[path](original)(made, *given)
+        found = replaced(made, *given)
         assert same(found, original(made, *given))
         assert not same(found, original(made, given[0] + 1, *given[1:]))
 
 
-@pytest.mark.parametrize("name", CASES)
 @torch.no_grad()
-def test_a_replacement_is_needed(name: str) -> None:
+def test_a_replacement_is_needed(case: tuple[Any, Any, nn.Module, Inputs]) -> None:
     """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
-    torch.manual_seed(7)
-    path, make, inputs = CASES[name]
-    original, made = original_of(path), make()
-    assert takes_another(Calls(PATCHES[path](original), made), inputs)
-    assert not takes_another(Calls(original, made), inputs)
+    original, replaced, made, inputs = case
+    assert takes_another(Bound(replaced, made), inputs)
+    assert not takes_another(Bound(original, made), inputs)
