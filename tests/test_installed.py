@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -64,3 +67,22 @@ def test_every_class_of_the_registry_is_one_of_the_pinned_transformers() -> None
     rows = [registry.raw(model) for model in registry]
     assert {row["config_class"] for row in rows} <= classes
     assert {head["class"] for row in rows for head in row["tasks"].values()} <= classes
+
+
+WITHOUT_EXPORTERS = """
+import sys
+sys.modules["transformers.exporters"] = None  # as in transformers before 5.23
+from cases import job
+from pytest_ipfs_accelerate.runner import run_case
+verdict = run_case(job("gpt2", "text-generation", "cpu"), lambda stage: None)
+print(verdict.outcome, verdict.reason, *(name for name in ("onnx", "onnxscript") if name in sys.modules))
+"""
+
+
+def test_an_older_one_without_exporters_runs_on_the_cpu() -> None:
+    """What reads exported programs needs them alone; a case on torch's own hardware imports neither them nor ONNX."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    command = [sys.executable, "-c", WITHOUT_EXPORTERS]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1].split() == ["passed"], found.stdout

@@ -21,10 +21,10 @@ from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
 from . import export_experts, export_recurrences  # noqa: F401 (what they replace is registered by their import)
+from .caches import CACHES
 from .export_graph import make_nothing_anew, restore_initializers
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
-from .generate import CACHES
 from .parts import (
     IN_PARTS,
     find_parts,

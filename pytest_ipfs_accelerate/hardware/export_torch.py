@@ -36,9 +36,10 @@ from transformers.exporters.utils import (
 )
 
 from ..models.checkpoint import Checkpoint
+from .caches import in_decode
 from .export import WHOLE
 from .export_patches import patched, without_loss
-from .generate import STAGES, in_decode
+from .generate import STAGES
 from .parts import (
     IN_PARTS,
     first_and_last,

@@ -18,45 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, masking_utils
-from transformers.cache_utils import CacheLayerMixin
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import precompute_export_inputs
 
 from ..words import plural
 from .base import NotOnHardware
+from .caches import bound_arguments, cache_length, in_decode
 from .outputs import generated, step_logits
 
 Forward = Callable[..., Any]
 
 
-CACHES = ("past_key_values", "cache_params", "state")
-"""Arguments that hold what a step of a generation keeps for the next."""
-
-
 STAGES = ("prefill", "decode")
 """Components that are the same module in two states."""
-
-
-def _cache_layers(arguments: Mapping[str, Any]) -> list[Any]:
-    """The layers of the cache among the arguments of a forward; of an encoder-decoder model those of the decoder alone."""
-    found = (arguments.get(name) for name in CACHES)
-    cache = next((cache for cache in found if cache is not None), None)
-    return list(getattr(getattr(cache, "self_attention_cache", cache), "layers", []))
-
-
-def cache_length(arguments: Mapping[str, Any]) -> int:
-    """Number of positions in the cache among the arguments of a forward, 0 where it has none yet. Not the first layer's alone:
-    one that attends across to a picture has no positions where there is none, and one of linear attention counts none."""
-    counting = (layer for layer in _cache_layers(arguments) if isinstance(layer, CacheLayerMixin))
-    return max((int(layer.get_seq_length()) for layer in counting), default=0)
-
-
-def in_decode(arguments: Mapping[str, Any]) -> bool:
-    """Whether the cache among the arguments of a forward holds anything: positions, or the state of a linear attention."""
-    states = (getattr(layer, "has_previous_state", {}) for layer in _cache_layers(arguments))
-    # rwkv's is a list of tensors, which there is from the second step on.
-    listed = isinstance(arguments.get("state"), list)
-    return listed or cache_length(arguments) > 0 or any(any(state.values()) for state in states)
 
 
 class Driver:
@@ -156,16 +130,6 @@ def masks_written_out() -> Iterator[None]:
     finally:
         for name, function in kept.items():
             setattr(masking_utils, name, function)
-
-
-def bound_arguments(signature: inspect.Signature, module: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
-    """The arguments of a call by name, those that ``**kwargs`` took in among them."""
-    arguments = dict(signature.bind(module, *args, **kwargs).arguments)
-    arguments.pop("self", None)
-    for parameter in signature.parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            arguments.update(arguments.pop(parameter.name, {}))
-    return arguments
 
 
 def fill_mask(arguments: dict[str, Any], runner: ModelRunner, *, in_decoder: bool) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin
 
-from .generate import CACHES, bound_arguments, cache_length
+from .caches import CACHES, bound_arguments, cache_length
 
 Clock = Callable[[], float]
 

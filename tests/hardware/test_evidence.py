@@ -17,14 +17,13 @@ from transformers.masking_utils import create_causal_mask
 from pytest_ipfs_accelerate.bench import forms_of
 from pytest_ipfs_accelerate.hardware import openvino as openvino_room
 from pytest_ipfs_accelerate.hardware.base import Endpoint, NotOnHardware
+from pytest_ipfs_accelerate.hardware.caches import cache_length, in_decode
 from pytest_ipfs_accelerate.hardware.export import (
     Program,
     export_program,
 )
 from pytest_ipfs_accelerate.hardware.generate import (
     Driver,
-    cache_length,
-    in_decode,
     left_to_torch,
     masks_written_out,
     poisoned,
