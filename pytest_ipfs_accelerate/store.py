@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,12 @@ SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# Artifacts of pytest-
 
 ROOM = 0.8
 """How full a store is left once it has thrown out what was used longest ago, as a share of its limit."""
+
+UNFINISHED = ".new-"
+"""How the name of a file begins that is being written."""
+
+ABANDONED = 3600.0
+"""Seconds after which a file that is unfinished still belongs to nobody: whoever wrote it was killed."""
 
 _CID_V1, _RAW, _SHA2_256, _LENGTH = 0x01, 0x55, 0x12, 32
 """The codes of the multiformats tables for a CID of bytes that are a file and nothing else."""
@@ -126,7 +133,7 @@ class Store:
         tag = self.root / TAG
         if not tag.exists():
             tag.write_text(SIGNATURE, "utf-8")
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -153,11 +160,12 @@ class Store:
                     _remove(path)
 
     def _files(self, part: str) -> Iterator[tuple[Path, int, float]]:
-        """Path, bytes and time of last use of every file."""
+        """Path, bytes and time of last use of every file, but those that another process is writing."""
         for path in (self.root / part).glob("*/*"):
             with suppress(FileNotFoundError):
                 found = path.stat()
-                yield path, found.st_size, found.st_mtime
+                if not path.name.startswith(UNFINISHED) or found.st_mtime < time.time() - ABANDONED:
+                    yield path, found.st_size, found.st_mtime
 
 
 def _remove(path: Path) -> None:

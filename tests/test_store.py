@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pytest_ipfs_accelerate.store import TAG, Damaged, Missing, Store, cid_of
+from pytest_ipfs_accelerate.store import ABANDONED, TAG, Damaged, Missing, Store, cid_of
 
 MB = 10**6
 
@@ -135,3 +136,19 @@ def test_processes_share_a_store(tmp_path: Path) -> None:
         seen = list(pool.map(write_and_read, [tmp_path] * 4))
     assert min(seen) > 50
     assert not list(tmp_path.glob("*/*/.new-*"))
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    """To throw it out would take it from under the one that renames it; one that was left behind is thrown out."""
+    store = Store(tmp_path, 10_000)
+    blob = tmp_path / "blobs" / "aa"
+    blob.mkdir(parents=True)
+    written, left = blob / ".new-written", blob / ".new-left"
+    for path in (written, left):
+        path.write_bytes(bytes(3000))
+    long_ago = time.time() - 2 * ABANDONED
+    os.utime(left, (long_ago, long_ago))
+    for number in range(8):
+        store.put(bytes([number]) * 3000)
+    assert written.exists()
+    assert not left.exists()
