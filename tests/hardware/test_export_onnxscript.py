@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnxscript import optimizer, rewriter
 from torch import Tensor
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 from traces import same
 
 from pytest_ipfs_accelerate.hardware.export_onnxscript import mean_of_a_sum, no_op_constants, squeezed_if_one
@@ -68,3 +69,14 @@ def test_the_squeeze_of_onnxscript_is_needed() -> None:
     """Where onnxscript asks for the size of the axis, ``squeezed_if_one`` can go."""
     core = import_module("onnxscript.function_libs.torch_lib.ops.core")
     assert "op.Squeeze(self, [dim])" in inspect.getsource(core.aten_squeeze_dim)
+
+
+def test_what_one_export_registers_reaches_no_other() -> None:
+    add = torch.ops.aten.add.Tensor
+    plain = ONNXRegistry.from_torchlib()
+    with patched():
+        first, second = ONNXRegistry.from_torchlib(), ONNXRegistry.from_torchlib(opset_version=18)
+        first.register_op(add, lambda x, y: x)
+        assert len(first.get_decomps(add)) == len(ONNXRegistry.from_torchlib().get_decomps(add)) + 1
+    assert first.functions.keys() == plain.functions.keys()
+    assert second.opset_version == 18
