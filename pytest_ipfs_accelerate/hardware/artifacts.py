@@ -23,7 +23,9 @@ EXPORTERS = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir")
 CODE = (
     "export.py",
     "export_experts.py",
+    "export_fourier.py",
     "export_graph.py",
+    "export_once.py",
     "export_onnxscript.py",
     "export_patches.py",
     "export_recurrences.py",

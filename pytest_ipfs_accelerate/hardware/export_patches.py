@@ -26,6 +26,8 @@ from transformers.modeling_outputs import XVectorOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .export_fourier import samples_by_waves, spectrum_by_waves, transformed_by_waves
+from .export_once import traced_once
 from .export_onnxscript import onnxscript_faults
 from .export_resize import resized_by_weights
 
@@ -45,6 +47,9 @@ def replaces(*paths: str) -> Callable[[Factory], Factory]:
     return decorator
 
 
+replaces("fnet.modeling_fnet.FNetBasicFourierTransform.forward")(transformed_by_waves)
+
+
 @contextmanager
 def patched() -> Iterator[None]:
     """Every replacement of a module that is loaded, for a time. Not by the exporter's own table: it replaces nothing of the
@@ -53,8 +58,11 @@ def patched() -> Iterator[None]:
     theirs = [patch for patch in utils._PATCHES["dynamo"] if f"{patch[0]}.{patch[1]}" not in ours]
     found: list[tuple[Any, str, Factory]] = [
         (F, "interpolate", resized_by_weights),
+        (torch.fft, "rfft", spectrum_by_waves),
+        (torch.fft, "irfft", samples_by_waves),
         (utils, "_PATCHES", lambda table: {**table, "dynamo": theirs}),
         *onnxscript_faults(),
+        *traced_once(),
     ]
     for path, factory in PATCHES.items():
         module, _, name = path.partition(".modeling_")
