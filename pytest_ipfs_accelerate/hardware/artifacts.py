@@ -25,6 +25,7 @@ CODE = (
     "export_experts.py",
     "export_fourier.py",
     "export_graph.py",
+    "export_lengths.py",
     "export_once.py",
     "export_onnxscript.py",
     "export_patches.py",

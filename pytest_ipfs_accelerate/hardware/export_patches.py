@@ -27,6 +27,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .export_fourier import samples_by_waves, spectrum_by_waves, transformed_by_waves
+from .export_lengths import lengths_kept_free
 from .export_once import traced_once
 from .export_onnxscript import onnxscript_faults
 from .export_resize import resized_by_weights
@@ -70,7 +71,7 @@ def patched() -> Iterator[None]:
         owner: Any = sys.modules.get(f"transformers.models.{module}.modeling_{name}")
         if owner is not None:
             found.append((reduce(getattr, rest[:-1], owner), rest[-1], factory))
-    with patch_attributes(found):
+    with patch_attributes(found), lengths_kept_free():
         yield
 
 
