@@ -27,6 +27,8 @@ from .verdict import Outcome, Stage, Verdict
 SCHEMA = 1
 FILE = "known_failures.json"
 FAILURES = (Outcome.FAILED, Outcome.CRASHED, Outcome.TIMED_OUT)
+BEFORE_HARDWARE = (Stage.BUILD, Stage.PROCESS, Stage.REFERENCE)
+"""Stages that are torch's on the CPU, whatever the hardware: what fails there fails on each."""
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -87,12 +89,17 @@ class Ledger:
         """The row that holds for a case, under the installed ``versions`` of libraries."""
         return next((row for row in self.rows if row.covers(case) and _holds(row, versions)), None)
 
+    def _row_of_model(self, case: Case, verdict: Verdict, versions: Mapping[str, str]) -> Row | None:
+        """The row of the case on the CPU, where the model itself fails as it says before a hardware is asked."""
+        row = self.row(case._replace(hardware="cpu"), versions) if verdict.stage in BEFORE_HARDWARE else None
+        return row if row is not None and same_failure(row.entry, verdict) else None
+
     def judge(self, verdict: Verdict, versions: Mapping[str, str], today: datetime.date) -> Verdict:
         """``verdict`` as the ledger sees it."""
         case = Case(verdict.model, verdict.task, verdict.hardware)
         if verdict.outcome is not Outcome.PASSED and verdict.outcome not in FAILURES:
             return verdict
-        row = self.row(case, versions)
+        row = self.row(case, versions) or self._row_of_model(case, verdict, versions)
         if row is None:
             return verdict
         evidence = {**verdict.evidence, "ledger": {"row": row.place, "failed": verdict.reason}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ def test_any_other_failure_fails(change: dict[str, Any], words: str) -> None:
     assert found.outcome is Outcome.FAILED
     assert found.reason.startswith("3 of 9 differ (")
     assert words in found.reason
+
+
+@pytest.mark.parametrize("stage", [Stage.BUILD, Stage.PROCESS, Stage.REFERENCE])
+def test_a_model_that_fails_on_the_cpu_is_known_before_any_hardware(stage: Stage) -> None:
+    elsewhere = replace(verdict(stage=stage, exception="ValueError"), hardware="onnxruntime")
+    assert judged(elsewhere, row(stage=stage, exception="ValueError")).outcome is Outcome.KNOWN
+    assert judged(elsewhere, row(stage=stage, exception="TypeError")) == elsewhere
+    assert judged(elsewhere, row("bee::fill-mask-cpu", stage=stage, exception="ValueError")) == elsewhere
+    own = row("ant::fill-mask-onnxruntime", stage=stage, exception="TypeError")
+    assert judged(elsewhere, own, row(stage=stage, exception="ValueError")).outcome is Outcome.FAILED
+
+
+def test_what_fails_on_the_hardware_is_not_known_from_the_cpu() -> None:
+    elsewhere = replace(verdict(), hardware="onnxruntime")
+    assert judged(elsewhere, row()) == elsewhere
 
 
 def test_the_last_day_still_holds() -> None:
