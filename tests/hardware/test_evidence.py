@@ -17,7 +17,7 @@ from transformers.masking_utils import create_causal_mask
 from pytest_ipfs_accelerate.bench import forms_of
 from pytest_ipfs_accelerate.hardware import openvino as openvino_room
 from pytest_ipfs_accelerate.hardware.base import Endpoint, NotOnHardware
-from pytest_ipfs_accelerate.hardware.caches import cache_length, in_decode
+from pytest_ipfs_accelerate.hardware.caches import CACHES, cache_length, in_decode
 from pytest_ipfs_accelerate.hardware.export import (
     Program,
     export_program,
@@ -359,6 +359,14 @@ def test_masks_are_written_out_for_a_time() -> None:
     with masks_written_out():
         assert create_causal_mask(config, **arguments).shape == (1, 1, 5, 5)
     assert create_causal_mask(config, **arguments) is None
+
+
+def test_xlnet_remembers_hidden_states_for_a_cache() -> None:
+    assert "mems" in CACHES
+    remembered = {"mems": (torch.ones(5, 2, 4), torch.ones(5, 2, 4))}
+    assert (cache_length(remembered), in_decode(remembered)) == (5, True)
+    for nothing in ({}, {"mems": None}, {"mems": ()}):
+        assert (cache_length(nothing), in_decode(nothing)) == (0, False)
 
 
 def test_a_contrastive_model_is_one_graph() -> None:
