@@ -257,6 +257,16 @@ def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
         left_to_torch(skeleton)
 
 
+def test_the_norm_of_a_table_is_looked_up_with_it() -> None:
+    """inkling2's table of tokens holds a norm, and lies in the language model that is a part."""
+    model = build_checkpoint(recipe("inkling2", "feature-extraction")).model
+    table, tokens = "language_model.embed_tokens", torch.tensor([[7, 8]])
+    skeleton = poisoned(model, {"language_model": "language_model", "image_encoder": "vision_tower"})
+    assert skeleton.get_submodule(table).embed_norm.weight.isnan().all()
+    assert torch.equal(skeleton.get_submodule(table)(tokens), model.get_submodule(table)(tokens))
+    assert left_to_torch(skeleton) == ([f"{table}.weight", f"{table}.embed_norm.weight"], 0)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "found"),
     [("queries", (1, 4, 8), 0), ("queries", (2, 4, 8), 1), ("queries", (4, 8), 1), ("weight", (1, 4, 3), 1)],
