@@ -20,19 +20,24 @@ from transformers.exporters.exporter_onnx import OnnxExporter, use_experts_imple
 from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
-from . import export_experts, export_recurrences  # noqa: F401 (what they replace is registered by their import)
+from . import (  # noqa: F401 (what they replace is registered by their import)
+    export_experts,
+    export_pictures,
+    export_recurrences,
+    export_series,
+)
 from .caches import CACHES
 from .export_graph import make_nothing_anew, restore_initializers
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .parts import (
     IN_PARTS,
+    calls_encoder,
     find_parts,
     first_and_last,
     inner_generator,
     late_decode,
     left_over,
-    calls_encoder,
     merges_features,
     multimodal_parts,
     path_of,

@@ -19,15 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.exporters import exporter_dynamo, utils  # noqa: F401 (the first fills the table of the second)
+from transformers.exporters import exporter_dynamo, utils
 from transformers.exporters.utils import patch_attributes
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_outputs import XVectorOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .export_inputs import reads_the_future
 from .export_onnxscript import onnxscript_faults
 from .export_resize import resized_by_weights
+from .export_sizes import gathered, lengths_stay_symbols
 
 Factory = Callable[[Any], Any]
 
@@ -53,6 +55,8 @@ def patched() -> Iterator[None]:
     theirs = [patch for patch in utils._PATCHES["dynamo"] if f"{patch[0]}.{patch[1]}" not in ours]
     found: list[tuple[Any, str, Factory]] = [
         (F, "interpolate", resized_by_weights),
+        (torch, "take_along_dim", gathered),
+        (exporter_dynamo, "prepare_for_export", reads_the_future),
         (utils, "_PATCHES", lambda table: {**table, "dynamo": theirs}),
         *onnxscript_faults(),
     ]
@@ -62,7 +66,7 @@ def patched() -> Iterator[None]:
         owner: Any = sys.modules.get(f"transformers.models.{module}.modeling_{name}")
         if owner is not None:
             found.append((reduce(getattr, rest[:-1], owner), rest[-1], factory))
-    with patch_attributes(found):
+    with patch_attributes(found), lengths_stay_symbols():
         yield
 
 

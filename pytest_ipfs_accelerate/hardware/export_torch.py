@@ -37,13 +37,14 @@ from transformers.exporters.utils import (
 from ..models.checkpoint import Checkpoint
 from .caches import in_decode
 from .export import WHOLE
+from .export_inputs import reads_the_future
 from .export_patches import patched, without_loss
 from .generate import STAGES
 from .parts import (
     IN_PARTS,
-    first_and_last,
     calls_encoder,
     decompose_multimodal,
+    first_and_last,
     inner_generator,
     late_decode,
     left_over,
@@ -124,7 +125,7 @@ def _multimodal(
 
 
 def _left_over(
-    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str]
+    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str], *, generates: bool = False
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     rest = left_over(model, inputs, taken, generates=generates)
     return {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
@@ -144,7 +145,7 @@ def _path(model: nn.Module, part: nn.Module, name: str) -> str:
 
 
 def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str, Any]) -> TorchComponent:
-    _, taken, flags = prepare_for_export(part, arguments)
+    _, taken, flags = reads_the_future(prepare_for_export)(part, arguments)
     described: dict[str, Any] = {
         name: {"rank": value.dim()} if isinstance(value, Tensor) else {"container": type(value).__name__}
         for name, value in taken.items()

@@ -361,6 +361,14 @@ def test_which_step_a_cache_belongs_to(lengths: list[int], states: list[bool], l
     assert (cache_length(arguments), in_decode(arguments)) == (length, decodes)
 
 
+def test_xlnet_remembers_hidden_states_for_a_cache() -> None:
+    assert "mems" in CACHES
+    remembered = {"mems": (torch.ones(5, 2, 4), torch.ones(5, 2, 4))}
+    assert (cache_length(remembered), in_decode(remembered)) == (5, True)
+    for nothing in ({}, {"mems": None}, {"mems": ()}):
+        assert (cache_length(nothing), in_decode(nothing)) == (0, False)
+
+
 def test_masks_are_written_out_for_a_time() -> None:
     config = task_on(recipe("llava", "pretraining"), "pretraining").checkpoint.config.text_config
     config._attn_implementation = "sdpa"
@@ -369,14 +377,6 @@ def test_masks_are_written_out_for_a_time() -> None:
     with masks_written_out():
         assert create_causal_mask(config, **arguments).shape == (1, 1, 5, 5)
     assert create_causal_mask(config, **arguments) is None
-
-
-def test_xlnet_remembers_hidden_states_for_a_cache() -> None:
-    assert "mems" in CACHES
-    remembered = {"mems": (torch.ones(5, 2, 4), torch.ones(5, 2, 4))}
-    assert (cache_length(remembered), in_decode(remembered)) == (5, True)
-    for nothing in ({}, {"mems": None}, {"mems": ()}):
-        assert (cache_length(nothing), in_decode(nothing)) == (0, False)
 
 
 def test_a_contrastive_model_is_one_graph() -> None:
