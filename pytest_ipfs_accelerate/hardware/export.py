@@ -25,6 +25,7 @@ from . import (  # noqa: F401 (what they replace is registered by their import)
     export_pictures,
     export_recurrences,
     export_series,
+    export_texts,
 )
 from .caches import CACHES
 from .export_graph import make_nothing_anew, restore_initializers

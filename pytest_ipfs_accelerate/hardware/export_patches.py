@@ -30,6 +30,7 @@ from .export_inputs import reads_the_future
 from .export_onnxscript import onnxscript_faults
 from .export_resize import resized_by_weights
 from .export_sizes import gathered, lengths_stay_symbols
+from .export_ties import sorted_in_order
 
 Factory = Callable[[Any], Any]
 
@@ -55,6 +56,7 @@ def patched() -> Iterator[None]:
     theirs = [patch for patch in utils._PATCHES["dynamo"] if f"{patch[0]}.{patch[1]}" not in ours]
     found: list[tuple[Any, str, Factory]] = [
         (F, "interpolate", resized_by_weights),
+        (torch, "argsort", sorted_in_order),
         (torch, "take_along_dim", gathered),
         (exporter_dynamo, "prepare_for_export", reads_the_future),
         (utils, "_PATCHES", lambda table: {**table, "dynamo": theirs}),
