@@ -20,22 +20,8 @@ from .export import Component, Program
 EXPORTERS = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir")
 """Libraries on which it depends what an export gives."""
 
-CODE = (
-    "export.py",
-    "export_experts.py",
-    "export_fourier.py",
-    "export_graph.py",
-    "export_lengths.py",
-    "export_once.py",
-    "export_onnxscript.py",
-    "export_patches.py",
-    "export_recurrences.py",
-    "export_resize.py",
-    "export_shapes.py",
-    "parts.py",
-    "artifacts.py",
-)
-"""Files of this room on which it depends, too."""
+CODE = ("export*.py", "parts.py", "artifacts.py")
+"""Files of this room on which it depends, too, in the manner of a shell."""
 
 
 def source_key(checkpoint: Checkpoint, inputs: Mapping[str, Tensor], program: str) -> str:
@@ -53,7 +39,8 @@ def _digest(tensor: Tensor) -> str:
 @cache
 def _exporter() -> tuple[dict[str, str], list[str]]:
     room = Path(__file__).parent
-    code = [hashlib.sha256((room / name).read_bytes()).hexdigest() for name in CODE]
+    files = sorted(path for pattern in CODE for path in room.glob(pattern))
+    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     return {name: version(name) for name in EXPORTERS}, code
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from transformers.cache_utils import CacheLayerMixin
 
-CACHES = ("past_key_values", "cache_params", "state")
+CACHES = ("past_key_values", "cache_params", "state", "mems")
 """Arguments that hold what a step of a generation keeps for the next."""
 
 
@@ -35,7 +35,8 @@ def cache_length(arguments: Mapping[str, Any]) -> int:
     """Number of positions in the cache among the arguments of a forward, 0 where it has none yet. Not the first layer's alone:
     one that attends across to a picture has no positions where there is none, and one of linear attention counts none."""
     counting = (layer for layer in _cache_layers(arguments) if isinstance(layer, CacheLayerMixin))
-    return max((int(layer.get_seq_length()) for layer in counting), default=0)
+    remembered = (len(layer) for layer in arguments.get("mems") or ())  # xlnet's hidden states, positions first
+    return max((*(int(layer.get_seq_length()) for layer in counting), *remembered), default=0)
 
 
 def in_decode(arguments: Mapping[str, Any]) -> bool:

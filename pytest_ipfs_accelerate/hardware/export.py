@@ -20,13 +20,20 @@ from transformers.exporters.exporter_onnx import OnnxExporter, use_experts_imple
 from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
-from . import export_experts, export_recurrences  # noqa: F401 (what they replace is registered by their import)
+from . import (  # noqa: F401 (what they replace is registered by their import)
+    export_experts,
+    export_pictures,
+    export_recurrences,
+    export_series,
+    export_texts,
+)
 from .caches import CACHES
 from .export_graph import make_nothing_anew, restore_initializers
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .parts import (
     IN_PARTS,
+    calls_encoder,
     find_parts,
     first_and_last,
     inner_generator,
@@ -119,10 +126,10 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     if not _reads_a_cache(exported.components["decode"]):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
     components = {name: _component(exported.components[name], path) for name, path in parts.items()}
-    if model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder and not calls_encoder(model):
         encoder = model.get_encoder()
         components["encoder"] = _export(encoder, inputs, path_of(model, encoder))
-    elif merges_features(model):
+    elif merges_features(model) or "prefill" not in components:
         notes = (IN_PARTS,)
         for name, part in multimodal_parts(model, inputs).items():
             if name not in components:
@@ -138,7 +145,7 @@ def _export_inner_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor
     inner = model.get_submodule(path)
     stages = first_and_last(model, inner, inputs)
     components = {name: _export(module, arguments, path) for name, (module, arguments) in stages.items()}
-    for name, arguments in left_over(model, inputs, [path]).items():
+    for name, arguments in left_over(model, inputs, [path], generates=True).items():
         components[name] = _export(model.get_submodule(name), arguments, name)
     return Program(checkpoint, components, inputs, generates=True, notes=(IN_PARTS,))
 

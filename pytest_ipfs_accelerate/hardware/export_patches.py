@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.exporters import exporter_dynamo, utils  # noqa: F401 (the first fills the table of the second)
+from transformers.exporters import exporter_dynamo, utils
 from transformers.exporters.utils import patch_attributes
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_outputs import XVectorOutput
@@ -27,10 +27,12 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .export_fourier import samples_by_waves, spectrum_by_waves, transformed_by_waves
-from .export_lengths import lengths_kept_free
+from .export_inputs import reads_the_future
 from .export_once import traced_once
 from .export_onnxscript import onnxscript_faults
 from .export_resize import resized_by_weights
+from .export_sizes import gathered, lengths_stay_symbols
+from .export_ties import sorted_in_order
 
 Factory = Callable[[Any], Any]
 
@@ -61,6 +63,9 @@ def patched() -> Iterator[None]:
         (F, "interpolate", resized_by_weights),
         (torch.fft, "rfft", spectrum_by_waves),
         (torch.fft, "irfft", samples_by_waves),
+        (torch, "argsort", sorted_in_order),
+        (torch, "take_along_dim", gathered),
+        (exporter_dynamo, "prepare_for_export", reads_the_future),
         (utils, "_PATCHES", lambda table: {**table, "dynamo": theirs}),
         *onnxscript_faults(),
         *traced_once(),
@@ -71,7 +76,7 @@ def patched() -> Iterator[None]:
         owner: Any = sys.modules.get(f"transformers.models.{module}.modeling_{name}")
         if owner is not None:
             found.append((reduce(getattr, rest[:-1], owner), rest[-1], factory))
-    with patch_attributes(found), lengths_kept_free():
+    with patch_attributes(found), lengths_stay_symbols():
         yield
 
 

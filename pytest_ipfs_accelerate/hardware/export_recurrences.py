@@ -64,6 +64,30 @@ def selective_scan_at_once(original: Any) -> Any:
     return scan
 
 
+@replaces("recurrent_gemma.modeling_recurrent_gemma.RecurrentGemmaRglru._rnn_scan")
+def linear_scan_at_once(original: Any) -> Any:
+    """A loop over the tokens, as of a selective scan, of one state a channel, which a token at position 0 resets."""
+
+    def scan(
+        self: Any,
+        hidden_states: Tensor,
+        recurrent_gate: Tensor,
+        reset: Tensor,
+        recurrent_states: Tensor | None,
+        acc_dtype: torch.dtype = torch.float32,
+    ) -> tuple[Tensor, Tensor]:
+        log_decay = recurrent_gate.to(acc_dtype).log()
+        # A reset forgets all before it; the logarithm of a decay of 0 is no number to add to another.
+        text = reset.long().cumsum(1)
+        weights = weights_of_past(log_decay) * (text[:, :, None] == text[:, None, :])
+        states = (weights * hidden_states.to(acc_dtype)[:, None]).sum(2)
+        if recurrent_states is not None:
+            states = states + log_decay.cumsum(1).exp() * (text == 0) * recurrent_states[:, None]
+        return states.to(hidden_states.dtype), states[:, -1]
+
+    return scan
+
+
 @replaces("rwkv.modeling_rwkv.rwkv_linear_attention", "rwkv.modeling_rwkv.rwkv_linear_attention_cpu")
 def rwkv_at_once(original: Any) -> Any:
     """A loop over the tokens, as of a selective scan. What a token reads is an average of the values so far, weighted by

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.export import Dim
 from transformers.exporters import exporter_dynamo
@@ -33,21 +34,33 @@ def varying_axes(traced: Mapping[str, Tensor], others: Sequence[Mapping[str, Ten
     return found
 
 
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same numbers; masks and positions of small numbers may, by chance, and are none."""
+    return one.is_floating_point() and one.dtype == other.dtype and torch.equal(one, other)
+
+
 @contextmanager
 def only_varying(inputs: Mapping[str, Tensor], axes: Axes) -> Iterator[None]:
-    """For a time the exporter marks only ``axes`` of an argument that is one of ``inputs``, by name and shape. What a model
-    hands to its parts besides has every axis marked, as before."""
+    """For a time the exporter marks only ``axes`` of an argument that is one of ``inputs``, by name and shape or by its numbers
+    (a tower may name the picture otherwise: florence2). What a model hands to its parts besides has every axis marked, as
+    before."""
 
-    def marked(original: Any) -> Any:
+    def axes_of(name: str, value: Tensor) -> tuple[int, ...] | None:
+        if name in axes and value.shape == inputs[name].shape:
+            return axes[name]
+        return next((axes[each] for each, tensor in inputs.items() if each in axes and _equal(tensor, value)), None)
+
+    def of_inputs(original: Any) -> Any:
         def shapes_of(arguments: Any) -> Any:
             found = original(arguments)
             if type(arguments) is dict:
                 for name, value in arguments.items():
-                    if name in axes and isinstance(value, Tensor) and value.shape == inputs[name].shape:
-                        found[name] = dict.fromkeys(axes[name], Dim.AUTO)
+                    marked = axes_of(name, value) if isinstance(value, Tensor) else None
+                    if marked is not None:
+                        found[name] = dict.fromkeys(marked, Dim.AUTO)
             return found
 
         return shapes_of
 
-    with patch_attribute(exporter_dynamo, "get_auto_dynamic_shapes", marked):
+    with patch_attribute(exporter_dynamo, "get_auto_dynamic_shapes", of_inputs):
         yield

@@ -29,7 +29,6 @@ from transformers.exporters.exporter_onnx import use_experts_implementation
 from transformers.exporters.metadata import ExportMetadata, record_output_structure
 from transformers.exporters.utils import (
     decompose_for_generation,
-    decompose_multimodal,
     patch_attribute,
     patch_model_outputs,
     prepare_for_export,
@@ -38,10 +37,13 @@ from transformers.exporters.utils import (
 from ..models.checkpoint import Checkpoint
 from .caches import in_decode
 from .export import WHOLE
+from .export_inputs import reads_the_future
 from .export_patches import patched, without_loss
 from .generate import STAGES
 from .parts import (
     IN_PARTS,
+    calls_encoder,
+    decompose_multimodal,
     first_and_last,
     inner_generator,
     late_decode,
@@ -100,7 +102,7 @@ def torch_program(
 def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     if path := inner_generator(model):
         stages = first_and_last(model, model.get_submodule(path), inputs)
-        return stages | _left_over(model, inputs, [path])
+        return stages | _left_over(model, inputs, [path], generates=True)
     with late_decode(model):
         found = decompose_for_generation(model, dict(inputs))
     # A stage may come as a stand-in for the model, with a forward of its own.
@@ -108,23 +110,24 @@ def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.
     _, decode = parts["decode"]
     if not in_decode(decode):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
-    if model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder and not calls_encoder(model):
         return parts | {"encoder": (model.get_encoder(), dict(inputs))}
-    return _multimodal(model, inputs, parts) if merges_features(model) else _outermost(model, parts)
+    in_parts = merges_features(model) or "prefill" not in parts
+    return _multimodal(model, inputs, parts) if in_parts else _outermost(model, parts)
 
 
 def _multimodal(
     model: Any, inputs: Mapping[str, Tensor], parts: Mapping[str, tuple[nn.Module, dict[str, Any]]]
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """``parts``, those of a forward that they lack, and what these leave over."""
-    found = _outermost(model, {**decompose_multimodal(model, dict(inputs)), **parts})
+    found = _outermost(model, {**decompose_multimodal(model, inputs), **parts})
     return found | _left_over(model, inputs, [_path(model, module, name) for name, (module, _) in found.items()])
 
 
 def _left_over(
-    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str]
+    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str], *, generates: bool = False
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
-    rest = left_over(model, inputs, taken)
+    rest = left_over(model, inputs, taken, generates=generates)
     return {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
 
 
@@ -142,7 +145,7 @@ def _path(model: nn.Module, part: nn.Module, name: str) -> str:
 
 
 def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str, Any]) -> TorchComponent:
-    _, taken, flags = prepare_for_export(part, arguments)
+    _, taken, flags = reads_the_future(prepare_for_export)(part, arguments)
     described: dict[str, Any] = {
         name: {"rank": value.dim()} if isinstance(value, Tensor) else {"container": type(value).__name__}
         for name, value in taken.items()

@@ -170,9 +170,11 @@ def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedMo
         for parameter in skeleton.get_submodule(path).parameters():
             parameter.fill_(torch.nan)
     if not whole:
+        tables = [name for name, module in skeleton.named_modules() if isinstance(module, nn.Embedding)]
         for name, module in skeleton.named_modules():
             inside = any(name == path or name.startswith(f"{path}.") for path in replaced)
-            held = _held(name, module, inside=inside)
+            looks_up = any(name == path or name.startswith(f"{path}.") for path in tables)
+            held = _held(name, module, inside=inside, looks_up=looks_up)
             for key in held:
                 module.get_parameter(key).fill_(torch.nan)
             if held:
@@ -180,12 +182,12 @@ def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedMo
     return skeleton
 
 
-def _held(name: str, module: nn.Module, *, inside: bool) -> list[str]:
-    """The parameters of a module that are NaN until it is called: tables, wherever they are, and matrices that lie inside of no
-    component. Not what the model itself learns as an input: a ``generate`` that never calls its forward would not get it
-    back."""
+def _held(name: str, module: nn.Module, *, inside: bool, looks_up: bool) -> list[str]:
+    """The parameters of a module that are NaN until it is called: tables, wherever they are, with the norm of what is looked up
+    that lies in one (inkling2), and matrices that lie inside of no component. Not what the model itself learns as an input: a
+    ``generate`` that never calls its forward would not get it back."""
     parameters = dict(module.named_parameters(recurse=False))
-    if isinstance(module, nn.Embedding):
+    if looks_up:
         return list(parameters)
     if inside:
         return []

@@ -12,14 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import GenerationMixin, PreTrainedModel
 from transformers.exporters import utils
-from transformers.exporters.utils import (
-    _capture_forward,
-    _find_multimodal_submodules,
-    decompose_multimodal,
-    is_multimodal,
-)
+from transformers.exporters.utils import _capture_forward, _find_multimodal_submodules, is_multimodal
 
 IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
 
@@ -35,6 +30,33 @@ def merges_features(model: PreTrainedModel) -> bool:
     return any(getattr(part.config, token, None) is not None for part in merging for token in tokens)
 
 
+def known_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """The parts that the exporter knows, by name. A language model that is an encoder-decoder stands there as one, and a model
+    that calls its encoder and its decoder one by one (florence2) never calls it: these two take its place."""
+    found: dict[str, nn.Module] = _find_multimodal_submodules(model)
+    language: Any = found.get("language_model")
+    if language is not None and language.config.is_encoder_decoder and language.get_encoder() is not language:
+        del found["language_model"]
+        found |= {"text_encoder": language.get_encoder(), "text_decoder": language.get_decoder()}
+    return found
+
+
+def calls_encoder(model: PreTrainedModel) -> bool:
+    """Whether the encoder of the language model is a part of its own, which takes what a picture is merged into."""
+    return "text_encoder" in known_parts(model)
+
+
+def decompose_multimodal(
+    model: PreTrainedModel, inputs: Mapping[str, Any]
+) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    """The exporter's, with :func:`known_parts`."""
+    with utils.patch_attributes([_KNOWN_PARTS]):
+        return utils.decompose_multimodal(model, dict(inputs))
+
+
+_KNOWN_PARTS = (utils, "_find_multimodal_submodules", lambda _: known_parts)
+
+
 def outermost(paths: Mapping[str, str]) -> dict[str, str]:
     """Of the paths of parts those that lie in no other one, each once: ``decompose_multimodal`` names the encoder of t5gemma2
     for pictures and again for sound, and idefics' tower for pictures beside the language model that holds it."""
@@ -47,15 +69,17 @@ def outermost(paths: Mapping[str, str]) -> dict[str, str]:
 
 def multimodal_parts(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, Any, str]]:
     """For each part of a multimodal forward its module, the arguments of its call and its path."""
-    parts = decompose_multimodal(model, dict(inputs))
+    parts = decompose_multimodal(model, inputs)
     paths = outermost({name: path_of(model, part) for name, (part, _) in parts.items()})
     return {name: (*parts[name], path) for name, path in paths.items()}
 
 
-def left_over(model: nn.Module, inputs: Mapping[str, Any], taken: Sequence[str]) -> dict[str, dict[str, Any]]:
+def left_over(
+    model: Any, inputs: Mapping[str, Any], taken: Sequence[str], *, generates: bool = False
+) -> dict[str, dict[str, Any]]:
     """The modules that the known parts of a multimodal model leave to torch though they multiply by a matrix, such as the head
     of a classifier: the largest that hold none of these parts and look no token up, by path, with the arguments of their
-    call."""
+    call, in a forward of the model or in its generation."""
     found = {
         path: module
         for path, module in model.named_modules()
@@ -66,7 +90,7 @@ def left_over(model: nn.Module, inputs: Mapping[str, Any], taken: Sequence[str])
     }
     with ExitStack() as stack, torch.no_grad():
         calls = {path: stack.enter_context(_capture_forward(module)) for path, module in largest.items()}
-        model(**copy.deepcopy(dict(inputs)))
+        (model.generate if generates else model)(**copy.deepcopy(dict(inputs)))
     return {path: arguments[-1] for path, arguments in calls.items() if arguments}
 
 
@@ -99,11 +123,12 @@ def first_and_last(model: PreTrainedModel, part: nn.Module, inputs: Mapping[str,
 
 def inner_generator(model: PreTrainedModel) -> str:
     """The path of the language model that a model's own ``generate`` hands the whole generation to, and never its own forward
-    (blip-2, instructblip); empty for a model that generates itself."""
-    inner = getattr(model, "language_model", None)
-    if "generate" not in vars(type(model)) or inner is None or inner.config.is_encoder_decoder:
+    (blip-2, instructblip, blip, kosmos-2); empty for a model that generates itself."""
+    if "generate" not in vars(type(model)):
         return ""
-    return "language_model"
+    names = ("language_model", "text_decoder", "text_model")
+    inner = {name: part for name in names if isinstance(part := getattr(model, name, None), GenerationMixin)}
+    return next((name for name, part in inner.items() if not part.config.is_encoder_decoder), "")  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -114,13 +139,13 @@ def late_decode(model: PreTrainedModel) -> Iterator[None]:
     for a constant."""
     needed = hasattr(model, "build_delay_pattern_mask") and not model.config.is_encoder_decoder
     replaced = [(utils, "decompose_prefill_decode", lambda _: prefill_and_last_decode)] if needed else []
-    with utils.patch_attributes(replaced):
+    with utils.patch_attributes([_KNOWN_PARTS, *replaced]):
         yield
 
 
 def find_parts(model: PreTrainedModel, components: Mapping[str, Any]) -> dict[str, str]:
     """For each component of a generation, the path of the module that it replaces."""
-    modules = _find_multimodal_submodules(model)
+    modules = known_parts(model)
     stages = {name: "" for name in components if name in ("prefill", "decode")}
     return stages | outermost({name: path_of(model, modules[name]) for name in components if name not in stages})
 

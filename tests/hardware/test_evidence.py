@@ -17,7 +17,7 @@ from transformers.masking_utils import create_causal_mask
 from pytest_ipfs_accelerate.bench import forms_of
 from pytest_ipfs_accelerate.hardware import openvino as openvino_room
 from pytest_ipfs_accelerate.hardware.base import Endpoint, NotOnHardware
-from pytest_ipfs_accelerate.hardware.caches import cache_length, in_decode
+from pytest_ipfs_accelerate.hardware.caches import CACHES, cache_length, in_decode
 from pytest_ipfs_accelerate.hardware.export import (
     Program,
     export_program,
@@ -257,6 +257,16 @@ def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
         left_to_torch(skeleton)
 
 
+def test_the_norm_of_a_table_is_looked_up_with_it() -> None:
+    """inkling2's table of tokens holds a norm, and lies in the language model that is a part."""
+    model = build_checkpoint(recipe("inkling2", "feature-extraction")).model
+    table, tokens = "language_model.embed_tokens", torch.tensor([[7, 8]])
+    skeleton = poisoned(model, {"language_model": "language_model", "image_encoder": "vision_tower"})
+    assert skeleton.get_submodule(table).embed_norm.weight.isnan().all()
+    assert torch.equal(skeleton.get_submodule(table)(tokens), model.get_submodule(table)(tokens))
+    assert left_to_torch(skeleton) == ([f"{table}.weight", f"{table}.embed_norm.weight"], 0)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "found"),
     [("queries", (1, 4, 8), 0), ("queries", (2, 4, 8), 1), ("queries", (4, 8), 1), ("weight", (1, 4, 3), 1)],
@@ -349,6 +359,14 @@ def test_which_step_a_cache_belongs_to(lengths: list[int], states: list[bool], l
     layers += [SimpleNamespace(has_previous_state={0: state}) for state in states]
     arguments = {"past_key_values": SimpleNamespace(layers=layers)} if layers else {}
     assert (cache_length(arguments), in_decode(arguments)) == (length, decodes)
+
+
+def test_xlnet_remembers_hidden_states_for_a_cache() -> None:
+    assert "mems" in CACHES
+    remembered = {"mems": (torch.ones(5, 2, 4), torch.ones(5, 2, 4))}
+    assert (cache_length(remembered), in_decode(remembered)) == (5, True)
+    for nothing in ({}, {"mems": None}, {"mems": ()}):
+        assert (cache_length(nothing), in_decode(nothing)) == (0, False)
 
 
 def test_masks_are_written_out_for_a_time() -> None:

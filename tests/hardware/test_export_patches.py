@@ -74,6 +74,17 @@ def xlstm_with_state(batch: int, length: int) -> tuple[Tensor, ...]:
     return (*xlstm_inputs(batch, length), *state)
 
 
+def linear_scan(function: Any) -> Call:
+    return lambda *inputs: function(None, *inputs)
+
+
+def linear_scan_inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Of the texts of the batch each begins two tokens later than the last one begins, after the end of another."""
+    positions = torch.arange(length) - 2 * torch.arange(batch)[:, None]
+    hidden, gate = torch.randn(batch, length, 4), torch.rand(batch, length, 4)
+    return hidden, gate, (positions == 0)[..., None], torch.randn(batch, 4)
+
+
 def lengths(function: Any) -> Call:
     return lambda sound: torch.arange(function(None, sound.shape[1]))
 
@@ -176,6 +187,11 @@ RWKV = "rwkv.modeling_rwkv.rwkv_linear_attention"
 XLSTM = "xlstm.modeling_xlstm.xLSTMBackend.forward"
 CASES: dict[str, tuple[str, Callable[[Any], Call], Inputs]] = {
     **{name: (f"{name}.modeling_{name}.mamba_selective_scan", scan, scan_inputs) for name in SCANS},
+    "recurrent_gemma": (
+        "recurrent_gemma.modeling_recurrent_gemma.RecurrentGemmaRglru._rnn_scan",
+        linear_scan,
+        linear_scan_inputs,
+    ),
     "rwkv": (RWKV, rwkv, rwkv_inputs),
     "rwkv with a state": (RWKV, rwkv, rwkv_with_state),
     "xlstm": (XLSTM, xlstm, xlstm_inputs),

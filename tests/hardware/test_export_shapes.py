@@ -45,3 +45,14 @@ def test_an_argument_that_is_an_input_is_marked_by_its_axes() -> None:
         step = {"tokens": torch.zeros(2, 1), "hidden": [torch.zeros(2, 3)]}
         assert marks(step) == {"tokens": every["tokens"], "hidden": [every["tokens"]]}
     assert marks(inputs) == every
+
+
+def test_a_picture_under_another_name_is_marked_by_its_axes() -> None:
+    """The tower of florence2 calls the pixels ``hidden_states``: with every axis marked it was traced for half an hour."""
+    inputs = {"pixels": torch.randn(2, 3, 8, 8), "mask": torch.ones(2, 3, 8, 8, dtype=torch.long)}
+    every = dict.fromkeys(range(4), Dim.AUTO)
+    with only_varying(inputs, {"pixels": (0,), "mask": (0,)}):
+        assert marks({"hidden": inputs["pixels"].clone()}) == {"hidden": {0: Dim.AUTO}}
+        # Other numbers of the same shape, and ones, which a mask of something else may be, too.
+        assert marks({"hidden": inputs["pixels"] + 1}) == {"hidden": every}
+        assert marks({"hidden": inputs["mask"].clone()}) == {"hidden": every}

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cases import job, recipe, task_on
 from transformers.exporters import utils
 
-from pytest_ipfs_accelerate.hardware.parts import late_decode, merges_features
+from pytest_ipfs_accelerate.hardware.parts import (
+    calls_encoder,
+    decompose_multimodal,
+    inner_generator,
+    late_decode,
+    left_over,
+    merges_features,
+    path_of,
+)
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 from pytest_ipfs_accelerate.opening import open_task
 
 
+def opened(name: str, task_name: str) -> tuple[Any, dict[str, Any]]:
+    """A model and a batch of two inputs of its task."""
+    task = open_task(job(name, task_name, "cpu"), build_checkpoint(recipe(name, task_name)))
+    return task.checkpoint.model, dict(task.encode(list(task.samples())))
+
+
 def test_codebooks_are_traced_at_a_later_step() -> None:
-    task = open_task(job("musicgen", "text-generation", "cpu"), build_checkpoint(recipe("musicgen", "text-generation")))
-    model, encoded = task.checkpoint.model, task.encode(list(task.samples()))
+    model, encoded = opened("musicgen", "text-generation")
     with pytest.raises(RuntimeError, match="decompose_prefill_decode failed"):  # no longer: then nothing is replaced
-        utils.decompose_prefill_decode(model, dict(encoded))
+        utils.decompose_prefill_decode(model, encoded)
     with late_decode(model):
-        stages = utils.decompose_prefill_decode(model, dict(encoded))
+        stages = utils.decompose_prefill_decode(model, encoded)
     assert list(stages) == ["prefill", "decode"]
     _, decode = stages["decode"]
     assert decode["past_key_values"].get_seq_length() > 1
@@ -35,3 +50,47 @@ def test_a_model_of_no_known_part_is_exported_whole() -> None:
         utils.decompose_multimodal(pi0, {})
     assert not merges_features(pi0)
     assert merges_features(build_checkpoint(recipe("llava", "feature-extraction")).model)
+
+
+def test_an_encoder_and_a_decoder_that_are_called_one_by_one_are_two_parts() -> None:
+    model, inputs = opened("florence2", "feature-extraction")
+    assert "language_model" not in utils.decompose_multimodal(model, inputs)  # no longer? then they are one part
+    parts = decompose_multimodal(model, inputs)
+    assert {name: path_of(model, part) for name, (part, _) in parts.items()} == {
+        "image_encoder": "vision_tower",
+        "multi_modal_projector": "multi_modal_projector",
+        "text_encoder": "language_model.encoder",
+        "text_decoder": "language_model.decoder",
+    }
+    assert calls_encoder(model)
+    assert utils.decompose_multimodal(model, inputs).keys() < parts.keys()  # replaced for the time of the call alone
+    assert not calls_encoder(build_checkpoint(recipe("t5gemma2", "feature-extraction")).model)
+    assert not calls_encoder(build_checkpoint(recipe("llava", "feature-extraction")).model)
+
+
+@pytest.mark.parametrize(
+    ("name", "task_name", "inner"),
+    [
+        ("blip", "visual-question-answering", "text_decoder"),
+        ("kosmos-2", "image-text-to-text", "text_model"),
+        ("kosmos-2.5", "image-text-to-text", ""),
+        ("seamless_m4t", "automatic-speech-recognition", ""),
+    ],
+)
+def test_the_language_model_that_generates(name: str, task_name: str, inner: str) -> None:
+    assert inner_generator(build_checkpoint(recipe(name, task_name)).model) == inner
+
+
+def test_what_runs_around_a_language_model_that_generates_is_seen_in_the_generation() -> None:
+    model, inputs = opened("blip", "visual-question-answering")
+    with pytest.raises(ValueError, match="labels"):  # its forward wants an answer
+        left_over(model, inputs, ["text_decoder"])
+    found = left_over(model, inputs, ["text_decoder"], generates=True)
+    assert found.keys() >= {"vision_model"}
+    assert any(path.startswith("text_encoder.encoder") for path in found)
+
+
+def test_kosmos_2_5_projects_its_picture_between_its_parts() -> None:
+    model, inputs = opened("kosmos-2.5", "feature-extraction")
+    assert not merges_features(model)  # no longer? then it needs no rule of its own
+    assert "image_to_text_projection" in left_over(model, inputs, ["vision_model", "text_model"])

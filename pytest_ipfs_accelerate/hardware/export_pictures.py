@@ -1,0 +1,241 @@
+"""Pictures of several sizes packed into one sequence of patches, which models take apart in Python loops, for the time of a
+trace.
+
+A trace unrolls such a loop for its own number of pictures and takes their sizes for constants. Where each patch lies is
+computed here from the table of sizes (``grid``: pictures × frames, rows, columns) for all pictures at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.exporters.utils import patch_attributes, register_export_input_preparer
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+from transformers.vision_utils import (
+    get_vision_attention_seqlens,
+    get_vision_interpolation_indices_and_weights,
+    get_vision_position_ids,
+)
+
+from .export_patches import replaces
+
+Block = int | Tensor
+"""The side of the blocks in which the patches of a picture follow one another, 1 for row after row; of a tensor, that of each
+patch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """Patches of packed pictures, all of (patches): the number of the picture, of the frame, the row and the column."""
+
+    grid: Tensor
+    picture: Tensor
+    frame: Tensor
+    row: Tensor
+    column: Tensor
+
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the picture of each patch."""
+        return self.grid[:, 1][self.picture], self.grid[:, 2][self.picture]
+
+    def at(self, row: Tensor, column: Tensor) -> Patches:
+        """The patches at other places of the same frames."""
+        return Patches(self.grid, self.picture, self.frame, row, column)
+
+    def of(self, grid: Tensor) -> Patches:
+        """The patches at the same places of pictures of other sizes."""
+        return Patches(grid, self.picture, self.frame, self.row, self.column)
+
+    def index(self, block: Block) -> Tensor:
+        """Where each lies in a sequence of such blocks."""
+        first = self.grid.prod(1).cumsum(0) - self.grid.prod(1)
+        height, width = self.sides()
+        start = first[self.picture] + self.frame * height * width
+        whole = (self.row // block) * (width // block) + self.column // block
+        return start + whole * block * block + (self.row % block) * block + self.column % block
+
+
+def patches_of(grid: Tensor, count: Any, block: int = 1) -> Patches:
+    """What lies where in a sequence of ``count`` patches in such blocks."""
+    place = torch.arange(count, device=grid.device)
+    length = grid.prod(1)
+    ends = length.cumsum(0)
+    picture = (place[:, None] >= ends[None, :]).sum(-1)
+    inside = place - (ends - length)[picture]
+    height, width = grid[:, 1][picture], grid[:, 2][picture]
+    frame, inside = inside // (height * width), inside % (height * width)
+    whole, inside = inside // (block * block), inside % (block * block)
+    across = width // block
+    row = (whole // across) * block + inside // block
+    column = (whole % across) * block + inside % block
+    return Patches(grid, picture, frame, row, column)
+
+
+@replaces("paddleocr_vl.modeling_paddleocr_vl.PaddleOCRProjector.forward")
+def blocks_projected_at_once(original: Any) -> Any:
+    """The patches of each picture are merged by blocks in a loop over the pictures."""
+
+    def forward(self: Any, image_features: Tensor, image_grid_thw: Tensor) -> Any:
+        (side, _), width = self.merge_kernel_size, image_features.shape[-1]
+        order = patches_of(image_grid_thw, image_features.shape[0], side).index(1)
+        merged = self.pre_norm(image_features)[order].reshape(-1, side * side * width)
+        return self.linear_2(self.act(self.linear_1(merged)))
+
+    return forward
+
+
+@replaces("video_llama_3.modeling_video_llama_3.VideoLlama3VisionModel.pixel_unshuffle")
+def unshuffled_at_once(original: Any) -> Any:
+    """Each picture is made smaller by its own factor in a loop. A bilinear sample of every ``n`` patches is the middle one, or
+    between the two in the middle."""
+
+    def pixel_unshuffle(self: Any, hidden_states: Tensor, grid_thw: Tensor, merge_sizes: Tensor) -> Tensor:
+        smaller = torch.cat([grid_thw[:, :1], grid_thw[:, 1:] // merge_sizes[:, None]], dim=1)
+        count = smaller.prod(1).sum().item()
+        torch._check(count > 1)  # type: ignore[no-untyped-call]
+        patches = patches_of(smaller, count)
+        factor = merge_sizes[patches.picture]
+        rows, columns = (
+            [place * factor + (factor - 1) // 2, place * factor + factor // 2]
+            for place in (patches.row, patches.column)
+        )
+        larger = patches.of(grid_thw)
+        read = [hidden_states[larger.at(row, column).index(factor)] for row in rows for column in columns]
+        return torch.stack(read).mean(0)
+
+    return pixel_unshuffle
+
+
+@replaces("lfm3_vl.modeling_lfm3_vl.Lfm3VlVisionShortConv.forward")
+def convolved_at_once(original: Any) -> Any:
+    """Each picture is convolved on its own grid, in a loop. Each patch reads its neighbours instead, which may lie anywhere in
+    the sequence. ``grid_thw`` is the table here: see :func:`grid_stays_a_table`."""
+
+    def forward(self: Any, hidden_states: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
+        input_gate, output_gate, conv_input = self.in_proj(hidden_states).chunk(3, dim=-1)
+        gated, block = input_gate * conv_input, self.spatial_merge_size
+        patches = patches_of(grid_thw, gated.shape[0], block)
+        weight = self.spatial_conv.weight[:, 0]
+        reach, (height, width) = weight.shape[-1] // 2, patches.sides()
+        found = torch.zeros_like(gated)
+        for down in range(-reach, reach + 1):
+            for right in range(-reach, reach + 1):
+                row, column = patches.row + down, patches.column + right
+                inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+                neighbour = patches.at(torch.where(inside, row, 0), torch.where(inside, column, 0)).index(block)
+                read = torch.where(inside[:, None], gated[neighbour], 0.0)
+                found = found + read * weight[:, reach + down, reach + right]
+        return self.out_proj(output_gate * found)
+
+    return forward
+
+
+@replaces("lfm3_vl.modeling_lfm3_vl.Lfm3VlVisionModel.forward")
+def grid_stays_a_table(original: Any) -> Any:
+    """The table of sizes is read with ``tolist()`` for the convolutions: :func:`convolved_at_once` takes it as it is."""
+
+    @merge_with_config_defaults  # type: ignore[untyped-decorator]
+    @capture_outputs  # type: ignore[untyped-decorator]
+    def forward(self: Any, pixel_values: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
+        position_ids = get_vision_position_ids(grid_thw, self.spatial_merge_size, kwargs=kwargs)
+        lengths, longest = get_vision_attention_seqlens(grid_thw, self.config, kwargs=kwargs)
+        hidden = self.embedding_norm(self.patch_embed(pixel_values))
+        positions = self.rotary_pos_emb(hidden, position_ids)
+        for layer in self.layers:
+            hidden = layer(
+                hidden,
+                cu_seqlens=lengths,
+                grid_thw=grid_thw,
+                max_seqlen=longest,
+                position_embeddings=positions,
+                **kwargs,
+            )
+        return BaseModelOutputWithPooling(last_hidden_state=hidden)
+
+    return forward
+
+
+@register_export_input_preparer("pixel_values", "image_grid_thw")  # type: ignore[untyped-decorator]
+def prepare_inkling2(model: Any, inputs: dict[str, Any]) -> None:
+    """The exporter works out before a trace what follows from the table of sizes of a tower that calls it ``grid_thw``. That of
+    inkling2 calls it ``image_grid_thw``, in blocks, and puts a class token in front of each picture."""
+    if type(model).__name__ != "Inkling2VisionModel":
+        return
+    merge, embeddings = model.config.spatial_merge_size, model.embeddings
+    grid = inputs["image_grid_thw"].cpu() * torch.tensor([1, merge, merge])
+    inputs["cu_seqlens"] = F.pad((grid.prod(-1) + 1).cumsum(0), (1, 0)).to(torch.int32)
+    inputs["position_ids"] = get_vision_position_ids(grid, merge)
+    inputs["interp_indices"], inputs["interp_weights"] = get_vision_interpolation_indices_and_weights(
+        grid, num_grid_per_side=embeddings.grid_size, mode="bilinear", align_corners=False, spatial_merge_size=merge
+    )
+
+
+@replaces("inkling2.modeling_inkling2.Inkling2VisionModel.forward")
+def pictures_numbered_by_place(original: Any) -> Any:
+    """``repeat_interleave`` by the patches of each picture gives the number of the picture of each patch, and its length is not
+    known to the trace: in the graph it was 0 patches. It is as long as there are patches."""
+
+    @wraps(original)
+    def forward(self: Any, pixel_values: Tensor, image_grid_thw: Tensor, **kwargs: Any) -> Any:
+        place = torch.arange(pixel_values.shape[0] * self.config.spatial_merge_size**2)
+
+        def by_place(repeat_interleave: Any) -> Any:
+            def repeated(values: Tensor, repeats: Any, *args: Any, **kwargs: Any) -> Any:
+                if not isinstance(repeats, Tensor):
+                    return repeat_interleave(values, repeats, *args, **kwargs)
+                return values[(place[:, None] >= repeats.cumsum(0)).sum(-1)]
+
+            return repeated
+
+        with patch_attributes([(torch, "repeat_interleave", by_place)]):
+            return original(self, pixel_values, image_grid_thw, **kwargs)
+
+    return forward
+
+
+def sampled(table: Tensor, row: Tensor, column: Tensor, resized: Tensor) -> Tensor:
+    """What a table (rows, columns, width) has at these places when it is resized, bilinear, to ``resized`` rows and columns:
+    (places, width), of ``row``, ``column`` and ``resized`` (places)."""
+    height, width = table.shape[:2]
+    (top, bottom, down), (left, right, across) = (
+        (low := at.floor().long(), (low + 1).clamp(max=size - 1), (at - low)[:, None])
+        for at, size in (
+            (((place + 0.5) * size / resized - 0.5).clamp(min=0), size)
+            for place, size in ((row, height), (column, width))
+        )
+    )
+    above = table[top, left] * (1 - across) + table[top, right] * across
+    below = table[bottom, left] * (1 - across) + table[bottom, right] * across
+    return above * (1 - down) + below * down
+
+
+@replaces("radio.modeling_radio.RadioPatchEmbeddings._embed_packed_patches")
+def embedded_at_once(original: Any) -> Any:
+    """The positions of each picture are resized in a loop to its longer side and cut to its sides, read with ``tolist()``, and
+    class tokens are put in front of each (nemotron_h_omni)."""
+
+    def embed(self: Any, pixel_values: Tensor, image_grid_hw: Tensor) -> Tensor:
+        patches, prefix = self.patch_projection(pixel_values), self.cls_register_token
+        count, tokens = patches.shape[0], prefix.shape[0]
+        at = patches_of(F.pad(image_grid_hw, (1, 0), value=1), count)
+        table = self.position_embedding[0].float().reshape(self.max_rows, self.max_cols, -1)
+        positions = sampled(table, at.row, at.column, image_grid_hw.amax(1)[at.picture])
+        embedded = patches + positions.to(patches.dtype)
+        place = torch.arange(count + image_grid_hw.shape[0] * tokens, device=patches.device)
+        lengths = image_grid_hw.prod(1) + tokens
+        ends = lengths.cumsum(0)
+        picture = (place[:, None] >= ends[None, :]).sum(-1)
+        inside = place - (ends - lengths)[picture]
+        first = inside < tokens
+        token = prefix[torch.where(first, inside, 0)]
+        patch = embedded[torch.where(first, 0, place - (picture + 1) * tokens)]
+        return torch.where(first[:, None], token, patch)[None]
+
+    return embed

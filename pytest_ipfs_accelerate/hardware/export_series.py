@@ -1,0 +1,60 @@
+"""Time series of a batch that a model takes one by one, for the time of a trace, which would unroll its own batch."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .export_patches import replaces
+
+
+@replaces("timesfm.modeling_timesfm.TimesFmModelForPrediction.forward")
+def series_in_one_tensor(original: Any) -> Any:
+    """The series of a batch are taken apart (``for ts in past_values``), padded one by one and stacked again. Series in one
+    tensor stand here for one series whose steps hold the whole batch: see :func:`padded_at_once`."""
+
+    @wraps(original)
+    def forward(self: Any, past_values: Any, *args: Any, window_size: int | None = None, **kwargs: Any) -> Any:
+        if isinstance(past_values, Tensor) and window_size is None:
+            past_values = [past_values.T]
+        return original(self, past_values, *args, window_size=window_size, **kwargs)
+
+    return forward
+
+
+@replaces("timesfm.modeling_timesfm.TimesFmModelForPrediction._preprocess")
+def padded_at_once(original: Any) -> Any:
+    """One series of steps × batch is padded to the context as every series of the batch is alone."""
+
+    @wraps(original)
+    def preprocess(self: Any, inputs: Any, freq: Any = None, context_len: int | None = None) -> Any:
+        if len(inputs) != 1 or inputs[0].dim() == 1:
+            return original(self, inputs, freq, context_len)
+        series, context = inputs[0].T, context_len or self.context_len
+        (batch, steps), horizon = series.shape, self.horizon_len
+        front = max(context - steps, 0)
+        padded = F.pad(series, (front, 0))[:, -context:]
+        padding = F.pad(series.new_zeros(batch, steps + horizon), (front, 0), value=1.0)[:, -(context + horizon) :]
+        if freq is None:
+            return padded, padding
+        return padded, padding, torch.as_tensor(freq, dtype=torch.int32).reshape(-1, 1).expand(batch, 1)
+
+    return preprocess
+
+
+@replaces(
+    "autoformer.modeling_autoformer.create_bidirectional_mask", "informer.modeling_informer.create_bidirectional_mask"
+)
+def no_mask_of_nothing(original: Any) -> Any:
+    """A trace gets a mask of zeros where the model itself has none. The encoder of informer makes its series shorter from layer
+    to layer and never its mask, which is then of another size."""
+
+    @wraps(original)
+    def create_bidirectional_mask(*args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+        return None if attention_mask is None else original(*args, attention_mask=attention_mask, **kwargs)
+
+    return create_bidirectional_mask

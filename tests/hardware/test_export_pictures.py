@@ -1,0 +1,127 @@
+"""Packed pictures taken at once: the numbers of the loop over them, for another number of pictures and other sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from cases import recipe
+from torch import Tensor, nn
+from traces import Call, Inputs, original_of, same, takes_another
+from transformers import RadioConfig
+from transformers.exporters.utils import precompute_export_inputs
+from transformers.models.lfm3_vl.configuration_lfm3_vl import Lfm3VlVisionConfig
+from transformers.models.lfm3_vl.modeling_lfm3_vl import Lfm3VlVisionShortConv
+from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRProjector
+from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
+
+from pytest_ipfs_accelerate.hardware.export_patches import PATCHES
+from pytest_ipfs_accelerate.hardware.export_pictures import patches_of, prepare_inkling2
+from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
+
+
+def grid_of(pictures: int, length: int) -> Tensor:
+    sizes = [(1, 4, 6), (2, 6, 4), (1, 2, 2)] if length < 10 else [(3, 2, 8), (1, 4, 4), (1, 2, 6)]
+    return torch.tensor(sizes[:pictures])
+
+
+def patches(pictures: int, length: int) -> tuple[Tensor, ...]:
+    grid = grid_of(pictures, length)
+    return torch.randn(int(grid.prod(1).sum()), 4), grid
+
+
+def pictures_without_frames(pictures: int, length: int) -> tuple[Tensor, ...]:
+    grid = grid_of(pictures, length)[:, 1:]
+    return torch.randn(int(grid.prod(1).sum()), 12), grid
+
+
+def paddle(function: Any) -> Call:
+    vision, text = SimpleNamespace(spatial_merge_size=2, hidden_size=4), SimpleNamespace(hidden_size=8)
+    projector = PaddleOCRProjector(SimpleNamespace(vision_config=vision, text_config=text))  # type: ignore[arg-type]
+    return lambda features, grid: function(projector, features, grid)
+
+
+def unshuffle(function: Any) -> Call:
+    return lambda hidden, grid, factors: function(None, hidden, grid, factors)
+
+
+def convolution(function: Any) -> Call:
+    config = Lfm3VlVisionConfig(hidden_size=4, spatial_merge_size=2, num_attention_heads=1)
+    module = Lfm3VlVisionShortConv(config, 0)
+    ours = function.__module__.startswith("pytest_ipfs")
+    return lambda hidden, grid: function(module, hidden, grid if ours else grid.tolist())
+
+
+def radio(function: Any) -> Call:
+    module = RadioPatchEmbeddings(RadioConfig(hidden_size=8, patch_size=2, max_img_size=10, num_registers=2))
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    return lambda pixels, grid: function(module, pixels, grid)
+
+
+CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
+    "paddleocr_vl.modeling_paddleocr_vl.PaddleOCRProjector.forward": (paddle, patches),
+    "video_llama_3.modeling_video_llama_3.VideoLlama3VisionModel.pixel_unshuffle": (
+        unshuffle,
+        lambda pictures, length: (*patches(pictures, length), torch.tensor([2, 1, 2])[:pictures]),
+    ),
+    "lfm3_vl.modeling_lfm3_vl.Lfm3VlVisionShortConv.forward": (convolution, patches),
+    "radio.modeling_radio.RadioPatchEmbeddings._embed_packed_patches": (radio, pictures_without_frames),
+}
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(7)
+
+
+@pytest.mark.parametrize("path", CASES)
+@torch.no_grad()
+def test_pictures_at_once_are_those_of_the_loop(path: str) -> None:
+    calls, inputs = CASES[path]
+    original = original_of(path)
+    torch.manual_seed(1)
+    expected = calls(original)
+    torch.manual_seed(1)
+    replaced = calls(PATCHES[path](original))
+    for pictures, length in ((1, 5), (3, 5), (3, 37)):
+        given = inputs(pictures, length)
+        assert same(replaced(*given), expected(*given))
+        assert not same(replaced(*inputs(pictures, length)), expected(*given))
+
+
+@pytest.mark.parametrize("path", CASES)
+@torch.no_grad()
+def test_the_loop_takes_no_other_pictures(path: str) -> None:
+    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
+    calls, inputs = CASES[path]
+    original = original_of(path)
+    assert takes_another(calls(PATCHES[path](original)), inputs)
+    assert not takes_another(calls(original), inputs)
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_a_patch_lies_where_its_index_says(block: int) -> None:
+    grid = grid_of(3, 5)
+    count = int(grid.prod(1).sum())
+    found = patches_of(grid, count, block)
+    assert found.index(block).tolist() == list(range(count))
+    assert sorted(found.index(1).tolist()) == list(range(count))
+    assert (found.index(1).tolist() == list(range(count))) is (block == 1)
+
+
+@torch.no_grad()
+def test_inkling2_is_prepared_as_it_prepares_itself() -> None:
+    tower = build_checkpoint(recipe("inkling2", "feature-extraction")).model.vision_tower
+    side = tower.config.patch_size * tower.config.spatial_merge_size
+    inputs = {"pixel_values": torch.randn(10, side, side, 3), "image_grid_thw": torch.tensor([[1, 2, 3], [1, 2, 2]])}
+    prepared = dict(inputs)
+    prepare_inkling2(tower, prepared)
+    assert prepared.keys() - inputs.keys() == {"cu_seqlens", "position_ids", "interp_indices", "interp_weights"}
+    assert torch.equal(tower(**prepared).pooler_output, tower(**inputs).pooler_output)
+    found = dict(inputs)
+    precompute_export_inputs(tower, found)
+    assert found.keys() == prepared.keys()

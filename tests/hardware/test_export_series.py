@@ -1,0 +1,63 @@
+"""Time series taken at once: the numbers of the original, for another batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from cases import recipe
+from torch import Tensor
+from traces import takes_another
+from transformers.masking_utils import create_bidirectional_mask
+
+from pytest_ipfs_accelerate.hardware import export_series  # noqa: F401 (registers what it replaces)
+from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched
+from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
+
+INFORMER = "informer.modeling_informer.create_bidirectional_mask"
+
+
+def predictor() -> Any:
+    return build_checkpoint(recipe("timesfm", "time-series-prediction")).model
+
+
+def series(batch: int, length: int) -> tuple[Tensor, ...]:
+    return (torch.randn(batch, 64),)
+
+
+@pytest.mark.parametrize("steps", [8, 64, 200])
+@torch.no_grad()
+def test_series_in_one_tensor_are_those_of_the_loop(steps: int) -> None:
+    """Shorter than the context, as long as what a case takes, and longer."""
+    torch.manual_seed(7)
+    model = predictor()
+    for batch in (1, 3):
+        past = torch.randn(batch, steps)
+        expected = model(past_values=past, return_dict=True)
+        with patched():
+            found = model(past_values=past, return_dict=True)
+            few = model(past_values=past, freq=[1], return_dict=True)
+        for name in ("mean_predictions", "full_predictions", "last_hidden_state"):
+            assert torch.allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+        assert torch.allclose(
+            few.full_predictions, model(past_values=past, freq=[1] * batch).full_predictions, atol=1e-4
+        )
+        assert not torch.allclose(few.full_predictions, expected.full_predictions, atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_batch_of_series_is_taken_apart() -> None:
+    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
+    model = predictor()
+    with patched():
+        assert takes_another(lambda past: model(past_values=past).mean_predictions, series)
+    assert not takes_another(lambda past: model(past_values=past).mean_predictions, series)
+
+
+def test_a_series_without_a_mask_gets_none() -> None:
+    model = build_checkpoint(recipe("informer", "feature-extraction")).model
+    replaced, hidden = PATCHES[INFORMER](create_bidirectional_mask), torch.zeros(2, 3, 4)
+    assert replaced(config=model.config, inputs_embeds=hidden, attention_mask=None) is None
+    padded = {"config": model.config, "inputs_embeds": hidden, "attention_mask": torch.tensor([[1, 1, 0]] * 2)}
+    assert torch.equal(replaced(**padded), create_bidirectional_mask(**padded))
