@@ -23,6 +23,7 @@ from ..models.checkpoint import Checkpoint
 from . import (  # noqa: F401 (what they replace is registered by their import)
     export_experts,
     export_pictures,
+    export_positions,
     export_recurrences,
     export_series,
     export_texts,
@@ -41,6 +42,7 @@ from .parts import (
     left_over,
     merges_features,
     multimodal_parts,
+    of_encoder,
     path_of,
 )
 
@@ -115,11 +117,7 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     if inner := inner_generator(model):
         return _export_inner_generation(checkpoint, inputs, inner)
     notes: tuple[str, ...] = ()
-    arguments: dict[str, Any] = dict(inputs)
-    if model.config.is_encoder_decoder:
-        # Two decoder tokens: from one, torch.export takes the length of the past for the constant 1.
-        start = model.config.decoder_start_token_id
-        arguments["decoder_input_ids"] = torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))
+    arguments: dict[str, Any] = dict(inputs) | decoder_prompt(model, inputs)
     with late_decode(model):
         exported = _exporter().export_for_generation(model, arguments, _config())
     parts = find_parts(model, exported.components)
@@ -128,7 +126,7 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     components = {name: _component(exported.components[name], path) for name, path in parts.items()}
     if model.config.is_encoder_decoder and not calls_encoder(model):
         encoder = model.get_encoder()
-        components["encoder"] = _export(encoder, inputs, path_of(model, encoder))
+        components["encoder"] = _export(encoder, of_encoder(inputs), path_of(model, encoder))
     elif merges_features(model) or "prefill" not in components:
         notes = (IN_PARTS,)
         for name, part in multimodal_parts(model, inputs).items():
@@ -148,6 +146,15 @@ def _export_inner_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor
     for name, arguments in left_over(model, inputs, [path], generates=True).items():
         components[name] = _export(model.get_submodule(name), arguments, name)
     return Program(checkpoint, components, inputs, generates=True, notes=(IN_PARTS,))
+
+
+def decoder_prompt(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Three tokens for the decoder of an encoder-decoder model that is given none of its own (dia is): from its start token
+    alone, torch.export takes the length of the past for the constant 1."""
+    if not model.config.is_encoder_decoder or "decoder_input_ids" in inputs:
+        return {}
+    start = model.config.decoder_start_token_id
+    return {"decoder_input_ids": torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))}
 
 
 def _reads_a_cache(exported: ExportedComponent) -> bool:

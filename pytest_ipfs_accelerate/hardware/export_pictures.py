@@ -239,3 +239,20 @@ def embedded_at_once(original: Any) -> Any:
         return torch.where(first[:, None], token, patch)[None]
 
     return embed
+
+
+@replaces("minicpm_ocr.modeling_minicpm_ocr.MiniCPMOcrMerger.forward")
+def merged_in_one_list(original: Any) -> Any:
+    """The patches of each picture are merged by blocks, and again, in a loop that gives a list for the model to concatenate.
+    The list has one tensor here, of all pictures."""
+
+    def forward(self: Any, hidden_states: Tensor, target_sizes: Tensor) -> list[Tensor]:
+        (side, _), hidden = self.merge_kernel_size, hidden_states[0]
+        grid = F.pad(target_sizes.long(), (1, 0), value=1)
+        for mlp in self.mlp:
+            order = patches_of(grid, hidden.shape[0], side).index(1)
+            hidden = mlp(hidden[order].reshape(-1, side * side * hidden.shape[-1]))
+            grid = torch.cat([grid[:, :1], grid[:, 1:] // side], dim=1)
+        return [hidden]
+
+    return forward

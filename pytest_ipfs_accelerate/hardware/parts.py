@@ -46,6 +46,11 @@ def calls_encoder(model: PreTrainedModel) -> bool:
     return "text_encoder" in known_parts(model)
 
 
+def of_encoder(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of the inputs of an encoder-decoder model those that its encoder reads. One that takes any (dia) has them for its own."""
+    return {name: tensor for name, tensor in inputs.items() if not name.startswith("decoder_")}
+
+
 def decompose_multimodal(
     model: PreTrainedModel, inputs: Mapping[str, Any]
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:

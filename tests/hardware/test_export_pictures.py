@@ -15,6 +15,7 @@ from transformers import RadioConfig
 from transformers.exporters.utils import precompute_export_inputs
 from transformers.models.lfm3_vl.configuration_lfm3_vl import Lfm3VlVisionConfig
 from transformers.models.lfm3_vl.modeling_lfm3_vl import Lfm3VlVisionShortConv
+from transformers.models.minicpm_ocr.modeling_minicpm_ocr import MiniCPMOcrMerger
 from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRProjector
 from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
 
@@ -55,6 +56,18 @@ def convolution(function: Any) -> Call:
     return lambda hidden, grid: function(module, hidden, grid if ours else grid.tolist())
 
 
+def minicpm(function: Any) -> Call:
+    vision, text = SimpleNamespace(hidden_size=4), SimpleNamespace(hidden_size=8)
+    config = SimpleNamespace(merge_kernel_size=(2, 2), merger_times=2, vision_config=vision, text_config=text)
+    merger = MiniCPMOcrMerger(config)  # type: ignore[arg-type]
+    return lambda hidden, sizes: torch.cat(function(merger, hidden, sizes))
+
+
+def pictures_of_fours(pictures: int, length: int) -> tuple[Tensor, ...]:
+    sizes = torch.tensor([(4, 8), (8, 4), (12, 4)][:pictures], dtype=torch.int32)
+    return torch.randn(1, int(sizes.prod(1).sum()), 4), sizes
+
+
 def radio(function: Any) -> Call:
     module = RadioPatchEmbeddings(RadioConfig(hidden_size=8, patch_size=2, max_img_size=10, num_registers=2))
     for parameter in module.parameters():
@@ -69,6 +82,7 @@ CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
         lambda pictures, length: (*patches(pictures, length), torch.tensor([2, 1, 2])[:pictures]),
     ),
     "lfm3_vl.modeling_lfm3_vl.Lfm3VlVisionShortConv.forward": (convolution, patches),
+    "minicpm_ocr.modeling_minicpm_ocr.MiniCPMOcrMerger.forward": (minicpm, pictures_of_fours),
     "radio.modeling_radio.RadioPatchEmbeddings._embed_packed_patches": (radio, pictures_without_frames),
 }
 

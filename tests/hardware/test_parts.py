@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from cases import job, recipe, task_on
 from transformers.exporters import utils
 
+from pytest_ipfs_accelerate.hardware.export import decoder_prompt
 from pytest_ipfs_accelerate.hardware.parts import (
     calls_encoder,
     decompose_multimodal,
@@ -15,6 +17,7 @@ from pytest_ipfs_accelerate.hardware.parts import (
     late_decode,
     left_over,
     merges_features,
+    of_encoder,
     path_of,
 )
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
@@ -94,3 +97,13 @@ def test_kosmos_2_5_projects_its_picture_between_its_parts() -> None:
     model, inputs = opened("kosmos-2.5", "feature-extraction")
     assert not merges_features(model)  # no longer? then it needs no rule of its own
     assert "image_to_text_projection" in left_over(model, inputs, ["vision_model", "text_model"])
+
+
+def test_a_decoder_that_is_given_its_tokens_gets_no_others() -> None:
+    model, inputs = opened("dia", "automatic-speech-recognition")
+    assert decoder_prompt(model, inputs) == {}
+    assert list(of_encoder(inputs)) == ["input_ids", "attention_mask"]
+    with pytest.raises(RuntimeError, match="decompose_prefill_decode failed"):
+        utils.decompose_prefill_decode(model, inputs | {"decoder_input_ids": torch.tensor([[1, 2, 3]] * 2)})
+    assert decoder_prompt(*opened("whisper", "automatic-speech-recognition"))["decoder_input_ids"].shape == (2, 3)
+    assert decoder_prompt(*opened("llava", "image-text-to-text")) == {}

@@ -1,0 +1,31 @@
+"""Positions that a model keeps in a table as long as what it has seen, for the time of a trace."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .export_patches import replaces
+
+
+@replaces(
+    "seamless_m4t.modeling_seamless_m4t.SeamlessM4TConformerRelPositionalEmbedding.forward",
+    "wav2vec2_bert.modeling_wav2vec2_bert.Wav2Vec2BertRelPositionalEmbedding.forward",
+    "wav2vec2_conformer.modeling_wav2vec2_conformer.Wav2Vec2ConformerRelPositionalEmbedding.forward",
+)
+def positions_of_this_length(original: Any) -> Any:
+    """The table of relative positions grows with the longest sound so far (``self.pe = self.extend_pe(…)``), and a trace takes
+    it for a constant: a program of seamless_m4t took no sound longer than the one that it was traced from. The positions of
+    this length are computed."""
+
+    def forward(self: Any, hidden_states: Tensor) -> Tensor:
+        length = hidden_states.shape[1]
+        place = torch.arange(length - 1, -length, -1, device=hidden_states.device).float()[:, None]
+        step = torch.arange(0, self.d_model, 2, device=hidden_states.device).float()
+        angle = place * torch.exp(step * -(math.log(10000.0) / self.d_model))
+        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[None].to(hidden_states.dtype)
+
+    return forward
