@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from .qualcomm_angles import read_sines_from_tables
 from .qualcomm_axes import hold_fewer_axes
+from .qualcomm_convolutions import convolve_one_further
 from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
 from .qualcomm_fixed import Known, at_sizes, with_shapes
 from .qualcomm_operators import (
@@ -18,6 +20,7 @@ from .qualcomm_operators import (
     divide_whole_numbers,
     merge_axes,
     multiply_out_einsums,
+    sum_sizes,
     write_out_broadcasts,
 )
 from .qualcomm_products import multiply_out
@@ -31,6 +34,7 @@ from .qualcomm_sizes import (
     scale_scores_by_vectors,
     scatter_booleans_as_numbers,
     softmax_along_the_last,
+    write_out_softmax,
     write_out_softplus,
 )
 
@@ -48,12 +52,14 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
     model = onnx.load_from_string(onnx_bytes)
     counts = {
         "clamped mask constants": clamp_constants(model.graph, MASKED if quantised else LOWEST),
+        "clamped whole numbers": clamp_whole_numbers(model.graph),
         "swapped operands of Mul": swap_weight_operands(model.graph),
         "GatherND of a Boolean mask as Gather": flatten_boolean_gathers(model.graph),
         "Equal of Booleans as Equal of numbers": compare_booleans_as_numbers(model.graph),
         "Einsum as MatMul": multiply_out_einsums(model.graph),
         "divisions of whole numbers": divide_whole_numbers(model.graph),
-        "broadcasts before LayerNormalization": write_out_broadcasts(model.graph),
+        "ReduceL1 as ReduceSum of Abs": sum_sizes(model.graph),
+        "broadcasts before LayerNormalization and RMSNorm": write_out_broadcasts(model.graph),
         "merged axes of Transpose": merge_axes(model.graph),
         "Reciprocal as Div": divide(model.graph) if quantised else 0,
     }
@@ -104,6 +110,8 @@ FIXED = {
     "rows put in by Concat": put_in_rows,
     "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,
     "GatherND as Gather": gather_by_one_index,
+    "sines from tables": read_sines_from_tables,
+    "Conv one place further": convolve_one_further,
     "AveragePool with its padding": average_with_padding,
     "Trilu as Where": keep_triangles,
     "IsInf as a comparison": compare_with_infinity,
@@ -112,6 +120,7 @@ FIXED = {
     "divisions in RMSNorm of heads": divide_in_norms_of_heads,
     "bounded powers": bound_powers,
     "Softplus as a logarithm": write_out_softplus,
+    "Softmax as powers over their sum": write_out_softmax,
 }
 """By what the evidence calls it: a rewrite of a graph whose shapes are known."""
 
@@ -125,6 +134,23 @@ def clamp_constants(graph: GraphProto, lowest: float = LOWEST) -> int:
         values = numpy_helper.to_array(tensor)
         if values.size and values.min() < LOWEST:
             clamped = np.where(values < LOWEST, np.float32(lowest), values).astype(np.float32)
+            graph.initializer[index].CopyFrom(numpy_helper.from_array(clamped, tensor.name))
+            changed += 1
+    return changed
+
+
+def clamp_whole_numbers(graph: GraphProto) -> int:
+    """Move what ``Max`` and ``Min`` compare whole numbers with into the range of int32: QNN's simulator 2.7 takes the lower
+    half of an int64, which is 0 of the least one and -1 of the greatest."""
+    bounds = {name for node in graph.node if node.op_type in {"Max", "Min"} for name in node.input}
+    whole = np.iinfo(np.int32)
+    changed = 0
+    for index, tensor in enumerate(graph.initializer):
+        if tensor.data_type != TensorProto.INT64 or tensor.name not in bounds:
+            continue
+        values = numpy_helper.to_array(tensor)
+        clamped = values.clip(whole.min, whole.max)
+        if not np.array_equal(values, clamped):
             graph.initializer[index].CopyFrom(numpy_helper.from_array(clamped, tensor.name))
             changed += 1
     return changed

@@ -182,6 +182,31 @@ def _power(known: Known, x: str, output: str) -> list[NodeProto]:
     ]
 
 
+def write_out_softmax(known: Known) -> int:
+    """``Softmax`` of x as exp(x - max x) over its sum: the HTP's own is less exact (relative L2 1.2e-3 to 1.9e-3 on normal
+    distributions, and 5e-4 to 1e-3 so)."""
+
+    def written_out(node: NodeProto) -> list[NodeProto] | None:
+        shape = known.shape(node.input[0])
+        if node.op_type != "Softmax" or shape is None:
+            return None
+        (x,), (output,) = node.input, node.output
+
+        def name(part: str) -> str:
+            return f"{output}/{part}"
+
+        axis = known.constant(name("axis"), [attributes(node).get("axis", -1) % len(shape)])
+        return [
+            helper.make_node("ReduceMax", [x, axis], [name("largest")], keepdims=1),
+            helper.make_node("Sub", [x, name("largest")], [name("below")]),
+            *_power(known, name("below"), name("power")),
+            helper.make_node("ReduceSum", [name("power"), axis], [name("sum")], keepdims=1),
+            helper.make_node("Div", [name("power"), name("sum")], [output]),
+        ]
+
+    return replace_nodes(known.graph, written_out)
+
+
 def write_out_softplus(known: Known) -> int:
     """``Softplus`` of x as max(x, 0) + log(1 + exp(-abs(x))), which is the same: the HTP's own is off by up to 1.6e-2
     (relative L2 9e-3 on a normal distribution, and 1e-4 so)."""
