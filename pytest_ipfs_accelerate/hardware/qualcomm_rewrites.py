@@ -24,6 +24,8 @@ from .qualcomm_operators import (
     write_out_broadcasts,
 )
 from .qualcomm_products import multiply_out
+from .qualcomm_sampling import sample_by_products
+from .qualcomm_scatters import scatter_by_comparison
 from .qualcomm_sizes import (
     average_with_padding,
     bound_powers,
@@ -109,10 +111,12 @@ FIXED = {
     "Einsum as MatMul": multiply_out,
     "rows put in by Concat": put_in_rows,
     "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,
+    "ScatterElements that reduces by comparison": scatter_by_comparison,
     "GatherND as Gather": gather_by_one_index,
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
     "AveragePool with its padding": average_with_padding,
+    "cubic GridSample as products": sample_by_products,
     "Trilu as Where": keep_triangles,
     "IsInf as a comparison": compare_with_infinity,
     "Softmax along the last axis": softmax_along_the_last,

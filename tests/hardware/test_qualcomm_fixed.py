@@ -35,12 +35,6 @@ POOL = Graph(
     [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])],
     {"x": floats(2, 8, 16, 16)},
 )
-CONV = Graph(
-    "Conv one place further",
-    [node("Conv", "x w", kernel_shape=[19], pads=[9, 9], strides=[1], group=2)],
-    {"x": floats(2, 8, 16)},
-    {"w": floats(8, 4, 19)},
-)
 POWERS = Graph("bounded powers", [node("Exp", "x")], {"x": np.array([[-6e4, -2e4, -1e3, -100, -3, 1]], np.float32)})
 SOFTPLUS = Graph("Softplus as a logarithm", [node("Softplus", "x")], {"x": floats(4, 64)})
 NORM = Graph(
@@ -120,6 +114,12 @@ REFUSED = {
         {"x": floats(5, 2, 3, 4), "z": floats(5, 2, 3, 4)},
     ),
     "four axes": Graph("operators over fewer axes", [node("Neg", "x")], {"x": floats(2, 3, 4, 2, 5)}),
+    "sums over five axes": Graph(
+        "operators over fewer axes",
+        [node("CumSum", "x axis")],
+        {"x": floats(2, 3, 4, 2, 5)},
+        {"axis": np.array(-2)},
+    ),
     "triangle": Graph("Trilu as Where", [node("Trilu", "x", upper=0)], {"x": floats(2, 6, 6)}),
     "infinity": Graph(
         "IsInf as a comparison",
@@ -141,17 +141,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("graph", [POOL, CONV, POWERS, SOFTPLUS, NORM], ids=lambda graph: graph.rewrite)
+@pytest.mark.parametrize("graph", [POOL, POWERS, SOFTPLUS, NORM], ids=lambda graph: graph.rewrite)
 def test_it_is_wrong_as_it_is_and_right_rewritten(graph: Graph) -> None:
     expected = graph.expected()
     assert departure(expected, graph.on_the_htp(fixed=False)) > 2 * BOUND
     assert departure(expected, graph.on_the_htp(fixed=True)) < BOUND
-
-
-def test_a_softmax_is_more_exact_as_powers_over_their_sum() -> None:
-    graph = Graph("Softmax as powers over their sum", [node("Softmax", "x")], {"x": 2 * floats(2, 4, 16, 16)})
-    expected = graph.expected()
-    assert departure(expected, graph.on_the_htp(fixed=False)) > 1.4 * departure(expected, graph.on_the_htp(fixed=True))
 
 
 @pytest.mark.parametrize("graph", REFUSED.values(), ids=REFUSED)
@@ -209,36 +203,6 @@ def test_an_average_leaves_its_padding_out(extra: dict[str, Any]) -> None:
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("length", "extra"),
-    [(16, {"pads": [9, 9]}), (24, {"pads": [4, 4]}), (40, {"pads": [24, 0], "dilations": [3]})],
-    ids=["as long", "shorter", "causal"],
-)
-def test_a_convolution_one_place_further_is_cut_to_the_same(length: int, extra: dict[str, list[int]]) -> None:
-    weights = {"w": floats(4, 3, 9 if "dilations" in extra else 17 if length == 24 else 19), "b": floats(4)}
-    graph = Graph(CONV.rewrite, [node("Conv", "x w b", **extra)], {"x": floats(2, 3, length)}, weights)
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("shape", "extra"),
-    [((8, 4, 8), {"pads": [4, 3]}), ((8, 4, 19), {"pads": [9, 9], "strides": [2]}), ((8, 4, 18), {"pads": [9, 9]})],
-    ids=["short kernel", "stride", "seventeen places"],
-)
-def test_another_convolution_stays(shape: tuple[int, ...], extra: dict[str, list[int]]) -> None:
-    graph = Graph("", [node("Conv", "x w", **extra)], {"x": floats(2, 4, 16)}, {"w": floats(*shape)})
-    assert not rewrite_fixed(graph.model(), graph.sizes()).counts
-
-
-@pytest.mark.parametrize("axis", [-1, 1])
-def test_a_softmax_of_masked_numbers_is_the_same(axis: int) -> None:
-    x = floats(2, 4, 8)
-    x[:, :2, 5:] = -6e4
-    x[1, 3] = -6e4
-    graph = Graph("Softmax as powers over their sum", [node("Softmax", "x", axis=axis)], {"x": x})
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-7)
-
-
 SIX = (2, 3, 4, 2, 5, 2)
 OVER_SIX: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
     "transposed": ([node("Transpose", "x", perm=[5, 3, 1, 4, 2, 0])], {}),
@@ -250,6 +214,7 @@ OVER_SIX: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
     "reduced to one": ([node("ReduceSum", "x", keepdims=1)], {}),
     "softmax": ([node("Softmax", "x", axis=2)], {}),
     "log softmax": ([node("LogSoftmax", "x")], {}),
+    "summed up": ([node("CumSum", "x axis", reverse=1)], {"axis": np.array(-2)}),
     "sliced": (
         [node("Slice", "x starts ends axes steps")],
         {"starts": whole(1, -1), "ends": whole(9, -9), "axes": whole(2, 4), "steps": whole(2, -2)},
@@ -278,7 +243,7 @@ def test_what_has_six_axes_is_the_same_over_five(case: tuple[list[NodeProto], di
         graph = Graph("operators over fewer axes", nodes, {"x": floats(2, 1, 4, 2, 5, 2)}, constants)
     else:
         graph = Graph("operators over fewer axes", nodes, {"x": floats(*SIX)}, constants)
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-5)
     fixed = rewrite_fixed(graph.model(), graph.sizes()).model
     known = Known(at_sizes(fixed, {"x": held(graph.inputs["x"].shape)}).graph)
     written = [known.shape(name) for each in known.graph.node for name in (*each.input, *each.output)]
@@ -291,7 +256,7 @@ def test_inputs_and_outputs_of_six_axes_go_in_and_come_out_as_such() -> None:
 
 
 def test_an_operator_that_cannot_be_over_fewer_axes_stays() -> None:
-    graph = Graph("", [node("CumSum", "x axis")], {"x": floats(*SIX)}, {"axis": np.array(1)})
+    graph = Graph("", [node("Hardmax", "x")], {"x": floats(*SIX)})
     known = Known(at_sizes(graph.model(), graph.sizes()).graph)
     assert hold_fewer_axes(known) == 0
 

@@ -1,0 +1,114 @@
+"""Operators that are written out for Qualcomm's HTP: refused or less exact as they are, right written out, and the same
+numbers. What comes out as well as it is says that it need not be written out any more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
+
+from qualcomm_graphs import BOUND, RANDOM, Graph, departure, floats, node
+
+from pytest_ipfs_accelerate.hardware.base import NotOnHardware
+from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
+
+CONV = Graph(
+    "Conv one place further",
+    [node("Conv", "x w", kernel_shape=[19], pads=[9, 9], strides=[1], group=2)],
+    {"x": floats(2, 8, 16)},
+    {"w": floats(8, 4, 19)},
+)
+POINTS = RANDOM.uniform(-1, 1, (2, 3, 4, 2)).astype(np.float32)
+PLACES = np.array([[0, 3, -1], [1, 1, 1]])
+REFUSED = {
+    "cubic": Graph(
+        "cubic GridSample as products",
+        [node("GridSample", "x points", mode="cubic", padding_mode="border")],
+        {"x": floats(2, 8, 6, 7), "points": POINTS},
+    ),
+    **{
+        f"scatter: {reduction}": Graph(
+            "ScatterElements that reduces by comparison",
+            [node("ScatterElements", "x i u", axis=1, reduction=reduction)],
+            {"x": floats(2, 6), "i": PLACES, "u": floats(2, 3)},
+        )
+        for reduction in ("add", "max", "min")
+    },
+}
+
+
+def test_a_long_convolution_is_wrong_as_it_is_and_right_one_place_further() -> None:
+    expected = CONV.expected()
+    assert departure(expected, CONV.on_the_htp(fixed=False)) > 0.1, "the HTP convolves it right now"
+    assert departure(expected, CONV.on_the_htp(fixed=True)) < BOUND
+
+
+def test_a_softmax_is_more_exact_as_powers_over_their_sum() -> None:
+    graph = Graph("Softmax as powers over their sum", [node("Softmax", "x")], {"x": 2 * floats(2, 4, 16, 16)})
+    expected = graph.expected()
+    assert departure(expected, graph.on_the_htp(fixed=False)) > 1.4 * departure(expected, graph.on_the_htp(fixed=True))
+
+
+@pytest.mark.parametrize("graph", REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_as_it_is_and_taken_written_out(graph: Graph) -> None:
+    with pytest.raises(NotOnHardware, match="the HTP does not take"):
+        graph.on_the_htp(fixed=False)
+    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+
+
+@pytest.mark.parametrize(
+    ("length", "extra"),
+    [(16, {"pads": [9, 9]}), (24, {"pads": [4, 4]}), (40, {"pads": [24, 0], "dilations": [3]})],
+    ids=["as long", "shorter", "causal"],
+)
+def test_a_convolution_one_place_further_is_cut_to_the_same(length: int, extra: dict[str, list[int]]) -> None:
+    weights = {"w": floats(4, 3, 9 if "dilations" in extra else 17 if length == 24 else 19), "b": floats(4)}
+    graph = Graph(CONV.rewrite, [node("Conv", "x w b", **extra)], {"x": floats(2, 3, length)}, weights)
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "extra"),
+    [((8, 4, 8), {"pads": [4, 3]}), ((8, 4, 19), {"pads": [9, 9], "strides": [2]}), ((8, 4, 18), {"pads": [9, 9]})],
+    ids=["short kernel", "stride", "seventeen places"],
+)
+def test_another_convolution_stays(shape: tuple[int, ...], extra: dict[str, list[int]]) -> None:
+    graph = Graph("", [node("Conv", "x w", **extra)], {"x": floats(2, 4, 16)}, {"w": floats(*shape)})
+    assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+@pytest.mark.parametrize("aligned", [0, 1])
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+def test_a_cubic_sample_is_the_same_within_the_picture_and_beyond(padding: str, aligned: int) -> None:
+    extra = {"mode": "cubic", "padding_mode": padding, "align_corners": aligned}
+    inputs = {"x": floats(2, 3, 6, 7), "points": 1.5 * POINTS}
+    graph = Graph("cubic GridSample as products", [node("GridSample", "x points", **extra)], inputs)
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_softmax_of_masked_numbers_is_the_same(axis: int) -> None:
+    x = floats(2, 4, 8)
+    x[:, :2, 5:] = -6e4
+    x[1, 3] = -6e4
+    graph = Graph("Softmax as powers over their sum", [node("Softmax", "x", axis=axis)], {"x": x})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("reduction", ["add", "max", "min"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_a_scatter_reduces_the_same(axis: int, reduction: str) -> None:
+    shape = [2, 4, 3]
+    shape[axis] = 7
+    inputs = {"x": floats(2, 4, 3), "i": RANDOM.integers(-2, 2, shape), "u": floats(*shape)}
+    graph = Graph(
+        REFUSED["scatter: add"].rewrite, [node("ScatterElements", "x i u", axis=axis, reduction=reduction)], inputs
+    )
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_scatter_to_a_part_of_the_other_axes_stays() -> None:
+    nodes = [node("ScatterElements", "x i u", axis=1, reduction="add")]
+    graph = Graph("", nodes, {"x": floats(3, 6), "i": PLACES, "u": floats(2, 3)})
+    assert not rewrite_fixed(graph.model(), graph.sizes()).counts
