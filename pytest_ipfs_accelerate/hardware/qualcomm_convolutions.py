@@ -1,7 +1,10 @@
-"""Convolutions that Qualcomm's HTP computes wrongly, written another way where the shapes are known."""
+"""Convolutions, averages and padding that Qualcomm's HTP computes wrongly, written another way where the shapes are known."""
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
 from onnx import NodeProto, helper
 
 from .qualcomm_fixed import Known, attributes
@@ -38,3 +41,69 @@ def convolve_one_further(known: Known) -> int:
         ]
 
     return replace_nodes(known.graph, further)
+
+
+def average_with_padding(known: Known) -> int:
+    """``AveragePool`` over padding, or with windows that reach beyond the end, as a ``Conv`` of each channel by equal weights,
+    times how much too large their number is. QNN's simulator 2.7 is wrong where padding is left out of the count, from a batch
+    of two on, unless 32 divides the number of channels (relative L2 1.1), where one axis is padded at a stride of one (1.3),
+    and where ``ceil_mode`` adds a window (0.2 to 2e4)."""
+
+    def counted(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "AveragePool":
+            return None
+        given = attributes(node)
+        shape, whole = known.shape(node.input[0]), known.shape(node.output[0])
+        if shape is None or whole is None or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+            return None
+        output, kernel, axes = node.output[0], given["kernel_shape"], len(shape) - 2
+        strides, dilations = given.get("strides", [1] * axes), given.get("dilations", [1] * axes)
+        pads, including = given.get("pads", [0] * 2 * axes), given.get("count_include_pad", 0)
+        factor, beyond = np.ones((1, 1), np.float32), []
+        for axis in range(axes):
+            taps = np.arange(kernel[axis]) * dilations[axis] - pads[axis]
+            places = np.arange(whole[2 + axis])[:, None] * strides[axis] + taps
+            first, last = (-pads[axis], pads[axes + axis]) if including else (0, 0)
+            inside = ((places >= first) & (places < shape[2 + axis] + last)).sum(-1)
+            factor = factor[..., None] * (len(taps) / inside).astype(np.float32)
+            beyond.append(max(int(places.max()) + 1 - shape[2 + axis], 0))
+        if not any((*pads, *beyond)):
+            return None
+        weights = np.full((shape[1], 1, *kernel), 1 / prod(kernel), np.float32)
+        extra = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "group": shape[1]}
+        weight = known.constant(f"{output}/weight", weights)
+        if (factor == 1).all():
+            return [helper.make_node("Conv", [node.input[0], weight], [output], pads=[*pads[:axes], *beyond], **extra)]
+        return [
+            helper.make_node("Conv", [node.input[0], weight], [f"{output}/all"], pads=[*pads[:axes], *beyond], **extra),
+            helper.make_node("Mul", [f"{output}/all", known.constant(f"{output}/factor", factor)], [output]),
+        ]
+
+    return replace_nodes(known.graph, counted)
+
+
+def pad_by_gathering(known: Known) -> int:
+    """``Pad`` with what is at the edge, or with what comes around, as ``Gather`` of those places, one axis after the other:
+    QNN's simulator 2.7 takes other numbers for an edge than are there (relative L2 1e4), and does not take the other."""
+
+    def gathered(node: NodeProto) -> list[NodeProto] | None:
+        mode = attributes(node).get("mode", b"constant") if node.op_type == "Pad" else b""
+        if mode not in {b"edge", b"wrap"} or len(node.input) > 3:
+            return None
+        shape, pads = known.shape(node.input[0]), known.number(node.input[1])
+        if shape is None or pads is None or len(pads) != 2 * len(shape):
+            return None
+        output, value = node.output[0], node.input[0]
+        nodes: list[NodeProto] = []
+        for axis, size in enumerate(shape):
+            before, behind = int(pads[axis]), int(pads[len(shape) + axis])
+            if not before and not behind:
+                continue
+            places = np.arange(-before, size + behind)
+            places = places.clip(0, size - 1) if mode == b"edge" else places % size
+            index = known.constant(f"{output}/places_{axis}", places)
+            nodes.append(helper.make_node("Gather", [value, index], [f"{output}/axis_{axis}"], axis=axis))
+            value = f"{output}/axis_{axis}"
+        return [*nodes, helper.make_node("Identity", [value], [output])]
+
+    return replace_nodes(known.graph, gathered)

@@ -79,37 +79,6 @@ def _rows(
     return nodes
 
 
-def average_with_padding(known: Known) -> int:
-    """``AveragePool`` that leaves its padding out of the count, as one that counts it, times how much too large the count is:
-    QNN's simulator 2.7 gets the first wrong from a batch of two on, unless 32 divides the number of channels (relative L2
-    1.1)."""
-
-    def counted(node: NodeProto) -> list[NodeProto] | None:
-        if node.op_type != "AveragePool":
-            return None
-        given = attributes(node)
-        pads, shape, whole = given.get("pads"), known.shape(node.input[0]), known.shape(node.output[0])
-        if not pads or not any(pads) or given.get("count_include_pad", 0) or given.get("ceil_mode", 0):
-            return None
-        if shape is None or whole is None or given.get("auto_pad", b"NOTSET") != b"NOTSET":
-            return None
-        output = node.output[0]
-        axes = len(shape) - 2
-        strides, dilations = given.get("strides", [1] * axes), given.get("dilations", [1] * axes)
-        factor = np.ones((1, 1), np.float32)
-        for axis in range(axes):
-            taps = np.arange(given["kernel_shape"][axis]) * dilations[axis] - pads[axis]
-            places = np.arange(whole[2 + axis])[:, None] * strides[axis] + taps
-            inside = ((places >= 0) & (places < shape[2 + axis])).sum(-1)
-            factor = factor[..., None] * (len(taps) / inside).astype(np.float32)
-        return [
-            helper.make_node("AveragePool", [node.input[0]], [f"{output}/all"], **{**given, "count_include_pad": 1}),
-            helper.make_node("Mul", [f"{output}/all", known.constant(f"{output}/factor", factor)], [output]),
-        ]
-
-    return replace_nodes(known.graph, counted)
-
-
 def keep_triangles(known: Known) -> int:
     """``Trilu`` as a choice by a constant mask."""
 

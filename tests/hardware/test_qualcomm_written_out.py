@@ -3,12 +3,14 @@ numbers. What comes out as well as it is says that it need not be written out an
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
-from qualcomm_graphs import BOUND, RANDOM, Graph, departure, floats, node
+from qualcomm_graphs import BOUND, RANDOM, Graph, departure, floats, node, whole
 
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
@@ -19,7 +21,31 @@ CONV = Graph(
     {"x": floats(2, 8, 16)},
     {"w": floats(8, 4, 19)},
 )
-POINTS = RANDOM.uniform(-1, 1, (2, 3, 4, 2)).astype(np.float32)
+WRONG = {
+    "convolution": CONV,
+    "pool of two axes": Graph(
+        "AveragePool with its padding",
+        [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])],
+        {"x": floats(2, 8, 16, 16)},
+    ),
+    "pool of one axis": Graph(
+        "AveragePool with its padding",
+        [node("AveragePool", "x", kernel_shape=[3], pads=[1, 1], strides=[1], count_include_pad=1)],
+        {"x": floats(2, 8, 16)},
+    ),
+    "pool to the end": Graph(
+        "AveragePool with its padding",
+        [node("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)],
+        {"x": floats(2, 8, 7, 7)},
+    ),
+    "edge": Graph(
+        "Pad of edges as Gather",
+        [node("Pad", "x p", mode="edge")],
+        {"x": floats(2, 4, 8)},
+        {"p": whole(0, 0, 1, 0, 0, 2)},
+    ),
+}
+POINTS = (RANDOM.integers(-63, 64, (2, 3, 4, 2)) / 64).astype(np.float32)  # as fp16 holds them
 PLACES = np.array([[0, 3, -1], [1, 1, 1]])
 REFUSED = {
     "cubic": Graph(
@@ -38,10 +64,11 @@ REFUSED = {
 }
 
 
-def test_a_long_convolution_is_wrong_as_it_is_and_right_one_place_further() -> None:
-    expected = CONV.expected()
-    assert departure(expected, CONV.on_the_htp(fixed=False)) > 0.1, "the HTP convolves it right now"
-    assert departure(expected, CONV.on_the_htp(fixed=True)) < BOUND
+@pytest.mark.parametrize("graph", WRONG.values(), ids=WRONG)
+def test_it_is_wrong_as_it_is_and_right_written_out(graph: Graph) -> None:
+    expected = graph.expected()
+    assert departure(expected, graph.on_the_htp(fixed=False)) > 0.1, "the HTP computes it right now"
+    assert departure(expected, graph.on_the_htp(fixed=True)) < BOUND
 
 
 def test_a_softmax_is_more_exact_as_powers_over_their_sum() -> None:
@@ -112,3 +139,26 @@ def test_a_scatter_to_a_part_of_the_other_axes_stays() -> None:
     nodes = [node("ScatterElements", "x i u", axis=1, reduction="add")]
     graph = Graph("", nodes, {"x": floats(3, 6), "i": PLACES, "u": floats(2, 3)})
     assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+POOLED: dict[str, dict[str, Any]] = {
+    "strides": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]},
+    "one side": {"kernel_shape": [2, 4], "pads": [0, 1, 1, 2]},
+    "to the end": {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1, "pads": [0, 1, 0, 0]},
+    "counted": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2], "count_include_pad": 1},
+    "one axis": {"kernel_shape": [3], "pads": [1, 1]},
+}
+
+
+@pytest.mark.parametrize("extra", POOLED.values(), ids=POOLED)
+def test_an_average_leaves_its_padding_out(extra: dict[str, Any]) -> None:
+    x = floats(2, 3, *[8] * len(extra["kernel_shape"]))
+    graph = Graph("AveragePool with its padding", [node("AveragePool", "x", **extra)], {"x": x})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["edge", "wrap"])
+def test_an_edge_is_padded_with_the_same(mode: str) -> None:
+    pads = {"p": whole(0, 0, 2, 1, 0, 0, 3, 1)}
+    graph = Graph("Pad of edges as Gather", [node("Pad", "x p", mode=mode)], {"x": floats(2, 3, 4, 5)}, pads)
+    np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
