@@ -31,6 +31,7 @@ from .qualcomm_sizes import (
     compare_with_infinity,
     divide_in_norms_of_heads,
     gather_by_one_index,
+    keep_functions_apart,
     keep_triangles,
     scale_scores_by_vectors,
     scatter_booleans_as_numbers,
@@ -124,6 +125,7 @@ FIXED = {
     "divisions in RMSNorm of heads": divide_in_norms_of_heads,
     "bounded powers": bound_powers,
     "Softplus as a logarithm": write_out_softplus,
+    "functions apart from products": keep_functions_apart,
     "Softmax as powers over their sum": write_out_softmax,
 }
 """By what the evidence calls it: a rewrite of a graph whose shapes are known."""

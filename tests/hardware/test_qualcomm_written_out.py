@@ -77,6 +77,21 @@ def test_a_softmax_is_more_exact_as_powers_over_their_sum() -> None:
     assert departure(expected, graph.on_the_htp(fixed=False)) > 1.4 * departure(expected, graph.on_the_htp(fixed=True))
 
 
+@pytest.mark.parametrize("between", ["Identity", "Neg"])
+@pytest.mark.parametrize("kind", ["Tanh", "Sigmoid", "Gelu"])
+def test_a_function_after_a_product_is_more_exact_apart_from_it(kind: str, between: str) -> None:
+    nodes = [node("MatMul", "x w", "product"), node(between, "product", "same"), node(kind, "same")]
+    graph = Graph(
+        "functions apart from products", nodes, {"x": floats(2, 8, 64)}, {"w": floats(64, 64) / np.float32(5)}
+    )
+    expected = graph.expected()
+    if between == "Neg":  # the HTP does not join them
+        assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+        return
+    assert departure(expected, graph.on_the_htp(fixed=False)) > 1.8 * departure(expected, graph.on_the_htp(fixed=True))
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("graph", REFUSED.values(), ids=REFUSED)
 def test_it_is_refused_as_it_is_and_taken_written_out(graph: Graph) -> None:
     with pytest.raises(NotOnHardware, match="the HTP does not take"):
