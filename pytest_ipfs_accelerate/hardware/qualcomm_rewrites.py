@@ -12,7 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from .qualcomm_angles import read_sines_from_tables
 from .qualcomm_axes import hold_fewer_axes
 from .qualcomm_convolutions import average_with_padding, convolve_one_further, pad_by_gathering
-from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
+from .qualcomm_counts import clamp_whole_numbers, gather_all_places, gather_the_last, put_in_rows, take_out_nothing
 from .qualcomm_fixed import Known, at_sizes, with_shapes
 from .qualcomm_operators import (
     MOST_AXES,
@@ -54,7 +54,6 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
     model = onnx.load_from_string(onnx_bytes)
     counts = {
         "clamped mask constants": clamp_constants(model.graph, MASKED if quantised else LOWEST),
-        "clamped whole numbers": clamp_whole_numbers(model.graph),
         "swapped operands of Mul": swap_weight_operands(model.graph),
         "GatherND of a Boolean mask as Gather": flatten_boolean_gathers(model.graph),
         "Equal of Booleans as Equal of numbers": compare_booleans_as_numbers(model.graph),
@@ -108,6 +107,7 @@ COUNTED = {
 """By what the evidence calls it: a rewrite that comes before the one of all places where a mask is true."""
 
 FIXED = {
+    "clamped whole numbers": clamp_whole_numbers,
     "Einsum as MatMul": multiply_out,
     "rows put in by Concat": put_in_rows,
     "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,
@@ -140,23 +140,6 @@ def clamp_constants(graph: GraphProto, lowest: float = LOWEST) -> int:
         values = numpy_helper.to_array(tensor)
         if values.size and values.min() < LOWEST:
             clamped = np.where(values < LOWEST, np.float32(lowest), values).astype(np.float32)
-            graph.initializer[index].CopyFrom(numpy_helper.from_array(clamped, tensor.name))
-            changed += 1
-    return changed
-
-
-def clamp_whole_numbers(graph: GraphProto) -> int:
-    """Move what ``Max`` and ``Min`` compare whole numbers with into the range of int32: QNN's simulator 2.7 takes the lower
-    half of an int64, which is 0 of the least one and -1 of the greatest."""
-    bounds = {name for node in graph.node if node.op_type in {"Max", "Min"} for name in node.input}
-    whole = np.iinfo(np.int32)
-    changed = 0
-    for index, tensor in enumerate(graph.initializer):
-        if tensor.data_type != TensorProto.INT64 or tensor.name not in bounds:
-            continue
-        values = numpy_helper.to_array(tensor)
-        clamped = values.clip(whole.min, whole.max)
-        if not np.array_equal(values, clamped):
             graph.initializer[index].CopyFrom(numpy_helper.from_array(clamped, tensor.name))
             changed += 1
     return changed

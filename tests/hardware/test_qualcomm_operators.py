@@ -248,23 +248,3 @@ def test_whole_numbers_are_divided_as_whole_numbers() -> None:
     assert counts == {"divisions of whole numbers": 1}
     assert on_the_htp(written, samples).tolist() == [2558, 1, 0, -1, -3]
     assert on_the_htp(plain, samples)[0] != 2558, "the HTP divides 12,794 exactly now"
-
-
-@pytest.mark.parametrize(
-    ("kind", "bound", "wrong"), [("Max", "min", [3, 0, 0]), ("Min", "max", [-1, -5, -1])], ids=["least", "greatest"]
-)
-def test_whole_numbers_are_compared_with_what_int32_holds(kind: str, bound: str, wrong: list[int]) -> None:
-    whole = TensorProto.INT64
-    graph = helper.make_graph(
-        [helper.make_node(kind, ["x", "bound"], ["best"]), helper.make_node("Cast", ["best"], ["y"], to=1)],
-        "bounds",
-        [helper.make_tensor_value_info("x", whole, (3,))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (3,))],
-        [numpy_helper.from_array(np.array(getattr(np.iinfo(np.int64), bound)), "bound")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    feed = {"x": np.array([3, -5, 0])}
-    assert on_the_htp(model, feed).tolist() == wrong, "the HTP compares with an int64 now"
-    written, counts = rewrite(model.SerializeToString())
-    assert counts == {"clamped whole numbers": 1}
-    assert on_the_htp(written, feed).tolist() == [3, -5, 0]
