@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from onnx import NodeProto, helper
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper
 
 from .qualcomm_fixed import Known, attributes
 from .qualcomm_operators import replace_nodes
@@ -84,26 +85,43 @@ def average_with_padding(known: Known) -> int:
 
 def pad_by_gathering(known: Known) -> int:
     """``Pad`` with what is at the edge, or with what comes around, as ``Gather`` of those places, one axis after the other:
-    QNN's simulator 2.7 takes other numbers for an edge than are there (relative L2 1e4), and does not take the other."""
+    QNN's simulator 2.7 takes other numbers for an edge than are there (relative L2 1e4), and does not take the other. It pads
+    whole numbers and Booleans in no way; with a constant, that is chosen outside of what was there."""
 
     def gathered(node: NodeProto) -> list[NodeProto] | None:
-        mode = attributes(node).get("mode", b"constant") if node.op_type == "Pad" else b""
-        if mode not in {b"edge", b"wrap"} or len(node.input) > 3:
+        if node.op_type != "Pad" or len(node.input) > 3:
             return None
+        mode = attributes(node).get("mode", b"constant")
         shape, pads = known.shape(node.input[0]), known.number(node.input[1])
-        if shape is None or pads is None or len(pads) != 2 * len(shape):
+        if mode == b"reflect" or shape is None or 0 in shape or pads is None:
             return None
-        output, value = node.output[0], node.input[0]
-        nodes: list[NodeProto] = []
+        if mode == b"constant" and known.type(node.output[0]) in {TensorProto.FLOAT, TensorProto.UNDEFINED}:
+            return None
+        name, nodes, inside = node.input[0], list[NodeProto](), np.ones([1] * len(shape), bool)
         for axis, size in enumerate(shape):
             before, behind = int(pads[axis]), int(pads[len(shape) + axis])
-            if not before and not behind:
-                continue
-            places = np.arange(-before, size + behind)
-            places = places.clip(0, size - 1) if mode == b"edge" else places % size
-            index = known.constant(f"{output}/places_{axis}", places)
-            nodes.append(helper.make_node("Gather", [value, index], [f"{output}/axis_{axis}"], axis=axis))
-            value = f"{output}/axis_{axis}"
-        return [*nodes, helper.make_node("Identity", [value], [output])]
+            if before or behind:
+                places = np.arange(-before, size + behind)
+                index = places % size if mode == b"wrap" else places.clip(0, size - 1)
+                inside = inside & ((places >= 0) & (places < size)).reshape(-1, *[1] * (len(shape) - axis - 1))
+                inputs = [name, known.constant(f"{node.output[0]}/places_{axis}", index)]
+                name = f"{node.output[0]}/axis_{axis}"
+                nodes.append(helper.make_node("Gather", inputs, [name], axis=axis))
+        if mode == b"constant":
+            return [*nodes, _chosen(known, node, name, inside)]
+        return [*nodes, helper.make_node("Identity", [name], list(node.output))]
 
     return replace_nodes(known.graph, gathered)
+
+
+def _chosen(known: Known, node: NodeProto, name: str, inside: NDArray[np.bool_]) -> NodeProto:
+    """What a ``Pad`` gives of a constant and of a value as large as the result, some of which is inside."""
+    output, kind = node.output[0], known.type(node.output[0])
+    value = node.input[2] if len(node.input) > 2 else ""
+    if not value:
+        value = known.constant(f"{output}/zero", np.array(0, helper.tensor_dtype_to_np_dtype(kind)))
+    mask = known.constant(f"{output}/inside", np.broadcast_to(inside, known.shape(output) or inside.shape).copy())
+    number = known.number(value)
+    if kind == TensorProto.BOOL and number is not None and not number.item():
+        return helper.make_node("And", [name, mask], [output])
+    return helper.make_node("Where", [mask, name, value], [output])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from .qualcomm_fixed import Known, attributes
 from .qualcomm_operators import replace_nodes
@@ -196,23 +196,6 @@ def _places(known: Known, mask: str, length: int, output: str) -> list[NodeProto
         helper.make_node("ScatterElements", [blank, name("target"), along], [name("all")], axis=0),
         helper.make_node("Slice", [name("all"), *ends], [output]),
     ]
-
-
-def clamp_whole_numbers(known: Known) -> int:
-    """Constants that a graph computes with moved into the range of int32: QNN's simulator 2.7 takes the lower half of an int64,
-    which is 0 of the least one and -1 of the greatest (what grounding-dino looks for the next separator with)."""
-    computed = {name for node in known.graph.node if node.op_type != "Slice" for name in node.input}
-    whole = np.iinfo(np.int32)
-    changed = 0
-    for tensor in known.graph.initializer:
-        if tensor.data_type != TensorProto.INT64 or tensor.name not in computed:
-            continue
-        values = numpy_helper.to_array(tensor)
-        clamped = values.clip(whole.min, whole.max)
-        if not np.array_equal(values, clamped):
-            tensor.CopyFrom(numpy_helper.from_array(clamped, tensor.name))
-            changed += 1
-    return changed
 
 
 def take_out_nothing(known: Known) -> int:

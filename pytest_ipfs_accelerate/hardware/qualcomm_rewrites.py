@@ -12,7 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from .qualcomm_angles import read_sines_from_tables
 from .qualcomm_axes import hold_fewer_axes
 from .qualcomm_convolutions import average_with_padding, convolve_one_further, pad_by_gathering
-from .qualcomm_counts import clamp_whole_numbers, gather_all_places, gather_the_last, put_in_rows, take_out_nothing
+from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
 from .qualcomm_fixed import Known, at_sizes, with_shapes
 from .qualcomm_operators import (
     MOST_AXES,
@@ -38,6 +38,12 @@ from .qualcomm_sizes import (
     softmax_along_the_last,
     write_out_softmax,
     write_out_softplus,
+)
+from .qualcomm_whole import (
+    clamp_whole_numbers,
+    cut_off_fractions,
+    divide_towards_zero,
+    subtract_from_nothing,
 )
 
 LOWEST = -6e4
@@ -108,6 +114,9 @@ COUNTED = {
 
 FIXED = {
     "clamped whole numbers": clamp_whole_numbers,
+    "whole numbers divided towards zero": divide_towards_zero,
+    "fractions cut off": cut_off_fractions,
+    "Neg of whole numbers as Sub": subtract_from_nothing,
     "Einsum as MatMul": multiply_out,
     "rows put in by Concat": put_in_rows,
     "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,
@@ -115,7 +124,7 @@ FIXED = {
     "GatherND as Gather": gather_by_one_index,
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
-    "Pad of edges as Gather": pad_by_gathering,
+    "Pad as Gather": pad_by_gathering,
     "AveragePool with its padding": average_with_padding,
     "cubic GridSample as products": sample_by_products,
     "Trilu as Where": keep_triangles,

@@ -328,21 +328,3 @@ def test_rows_are_put_in_only_where_they_lie_beside_each_other(places: list[list
     assert list(counts) == ([graph.rewrite] if places[0] == places[1] else [])
     if counts:
         np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
-
-
-WHOLE = {
-    "Max": ([node("Max", "x bound", "best")], "min", [3, 0, 0]),
-    "Min": ([node("Min", "x bound", "best")], "max", [-1, -5, -1]),
-    "Where": ([node("Less", "x zero", "below"), node("Where", "below bound x", "best")], "max", [3, -1, 0]),
-}
-
-
-@pytest.mark.parametrize("case", WHOLE.values(), ids=WHOLE)
-def test_whole_numbers_are_what_int32_holds(case: tuple[list[NodeProto], str, list[int]]) -> None:
-    nodes, bound, wrong = case
-    constants = {"bound": np.array(getattr(np.iinfo(np.int64), bound)), "zero": np.array(0)}
-    nodes = [*nodes, node("Clip", "best low high", "near"), node("Cast", "near", to=1)]
-    ends = {"low": np.array(-100), "high": np.array(100)}
-    graph = Graph("clamped whole numbers", nodes, {"x": whole(3, -5, 0)}, constants | ends)
-    assert graph.on_the_htp(fixed=False).tolist() == wrong, "the HTP counts in int64 now"
-    assert graph.on_the_htp(fixed=True).tolist() == graph.expected().tolist() == graph.rewritten_on_the_cpu().tolist()

@@ -39,7 +39,7 @@ WRONG = {
         {"x": floats(2, 8, 7, 7)},
     ),
     "edge": Graph(
-        "Pad of edges as Gather",
+        "Pad as Gather",
         [node("Pad", "x p", mode="edge")],
         {"x": floats(2, 4, 8)},
         {"p": whole(0, 0, 1, 0, 0, 2)},
@@ -174,6 +174,6 @@ def test_an_average_leaves_its_padding_out(extra: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mode", ["edge", "wrap"])
 def test_an_edge_is_padded_with_the_same(mode: str) -> None:
-    pads = {"p": whole(0, 0, 2, 1, 0, 0, 3, 1)}
-    graph = Graph("Pad of edges as Gather", [node("Pad", "x p", mode=mode)], {"x": floats(2, 3, 4, 5)}, pads)
+    pads = {"p": whole(0, 1, 2, 1, 0, 0, 3, 1)}
+    graph = Graph("Pad as Gather", [node("Pad", "x p", mode=mode)], {"x": floats(2, 3, 4, 5)}, pads)
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
