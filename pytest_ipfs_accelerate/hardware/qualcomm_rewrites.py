@@ -11,7 +11,12 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from .qualcomm_angles import read_sines_from_tables
 from .qualcomm_axes import hold_fewer_axes
-from .qualcomm_convolutions import average_with_padding, convolve_one_further, pad_by_gathering
+from .qualcomm_convolutions import (
+    average_with_padding,
+    convolve_one_further,
+    pad_by_gathering,
+    take_before_convolving,
+)
 from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
 from .qualcomm_fixed import Known, at_sizes, with_shapes
 from .qualcomm_operators import (
@@ -124,6 +129,7 @@ FIXED = {
     "GatherND as Gather": gather_by_one_index,
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
+    "strides of Conv as Slice": take_before_convolving,
     "Pad as Gather": pad_by_gathering,
     "AveragePool with its padding": average_with_padding,
     "cubic GridSample as products": sample_by_products,

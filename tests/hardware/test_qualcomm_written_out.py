@@ -23,6 +23,12 @@ CONV = Graph(
 )
 WRONG = {
     "convolution": CONV,
+    "strides": Graph(
+        "strides of Conv as Slice",
+        [node("Conv", "x w b", kernel_shape=[1, 1], strides=[1, 2], group=48)],
+        {"x": floats(2, 48, 6, 16)},
+        {"w": floats(48, 1, 1, 1), "b": floats(48)},
+    ),
     "pool of two axes": Graph(
         "AveragePool with its padding",
         [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])],
@@ -170,6 +176,13 @@ def test_an_average_leaves_its_padding_out(extra: dict[str, Any]) -> None:
     x = floats(2, 3, *[8] * len(extra["kernel_shape"]))
     graph = Graph("AveragePool with its padding", [node("AveragePool", "x", **extra)], {"x": x})
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("strides", [[1, 2], [3, 1]])
+def test_every_other_place_is_convolved_the_same(strides: list[int]) -> None:
+    nodes = [node("Conv", "x w", kernel_shape=[1, 1], strides=strides, group=4)]
+    graph = Graph("strides of Conv as Slice", nodes, {"x": floats(2, 4, 7, 9)}, {"w": floats(8, 1, 1, 1)})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["edge", "wrap"])
