@@ -178,10 +178,12 @@ def test_an_average_leaves_its_padding_out(extra: dict[str, Any]) -> None:
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("strides", [[1, 2], [3, 1]])
+@pytest.mark.parametrize("strides", [[1, 2], [3, 1], [2, 2], [2]])
 def test_every_other_place_is_convolved_the_same(strides: list[int]) -> None:
-    nodes = [node("Conv", "x w", kernel_shape=[1, 1], strides=strides, group=4)]
-    graph = Graph("strides of Conv as Slice", nodes, {"x": floats(2, 4, 7, 9)}, {"w": floats(8, 1, 1, 1)})
+    ones = [1] * len(strides)
+    nodes = [node("Conv", "x w", kernel_shape=ones, strides=strides, group=4)]
+    x = floats(2, 4, *[7, 9][: len(strides)])
+    graph = Graph("strides of Conv as Slice", nodes, {"x": x}, {"w": floats(8, 1, *ones)})
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-6)
 
 
