@@ -41,6 +41,7 @@ from .qualcomm_sizes import (
     scale_scores_by_vectors,
     scatter_booleans_as_numbers,
     softmax_along_the_last,
+    write_out_sigmoid,
     write_out_softmax,
     write_out_softplus,
 )
@@ -140,6 +141,7 @@ FIXED = {
     "divisions in RMSNorm of heads": divide_in_norms_of_heads,
     "bounded powers": bound_powers,
     "Softplus as a logarithm": write_out_softplus,
+    "Sigmoid as a power below zero": write_out_sigmoid,
     "functions apart from products": keep_functions_apart,
     "Softmax as powers over their sum": write_out_softmax,
 }
