@@ -46,6 +46,7 @@ from .qualcomm_sizes import (
     write_out_softplus,
 )
 from .qualcomm_whole import (
+    add_nothing_to_outputs,
     clamp_whole_numbers,
     cut_off_fractions,
     divide_towards_zero,
@@ -123,6 +124,7 @@ FIXED = {
     "whole numbers divided towards zero": divide_towards_zero,
     "fractions cut off": cut_off_fractions,
     "Neg of whole numbers as Sub": subtract_from_nothing,
+    "outputs of whole numbers plus 0": add_nothing_to_outputs,
     "Einsum as MatMul": multiply_out,
     "rows put in by Concat": put_in_rows,
     "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,

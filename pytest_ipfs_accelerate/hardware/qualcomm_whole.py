@@ -97,3 +97,19 @@ def subtract_from_nothing(known: Known) -> int:
         return [helper.make_node("Sub", [zero, node.input[0]], list(node.output))]
 
     return replace_nodes(known.graph, subtracted)
+
+
+def add_nothing_to_outputs(known: Known) -> int:
+    """An output of whole numbers that a ``Transpose`` gives, plus 0: QNN 2.7 ends in an error when it gives back the first
+    (mimi's codes)."""
+    outputs = {value.name for value in known.graph.output}
+
+    def added(node: NodeProto) -> list[NodeProto] | None:
+        output = node.output[0]
+        if node.op_type != "Transpose" or output not in outputs or known.type(output) != TensorProto.INT64:
+            return None
+        zero = known.constant(f"{output}/zero", np.array(0))
+        turned = helper.make_node("Transpose", list(node.input), [f"{output}/turned"], **attributes(node))
+        return [turned, helper.make_node("Add", [f"{output}/turned", zero], [output])]
+
+    return replace_nodes(known.graph, added)

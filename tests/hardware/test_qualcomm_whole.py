@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
-from qualcomm_graphs import Graph, node, whole
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+from qualcomm_graphs import Graph, floats, node, whole
 
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
@@ -46,8 +47,8 @@ def test_other_divisions_stay() -> None:
     for divisor in (np.array(5), np.array(-2), np.array([2, 4])):
         graph = Graph("", nodes, {"x": whole(3, -5)}, {"d": divisor})
         assert not rewrite_fixed(graph.model(), graph.sizes()).counts
-    floats = Graph("", [node("Div", "x d")], {"x": np.ones((2, 3), np.float32)}, {"d": np.array(2, np.float32)})
-    assert not rewrite_fixed(floats.model(), floats.sizes()).counts
+    halves = Graph("", [node("Div", "x d")], {"x": np.ones((2, 3), np.float32)}, {"d": np.array(2, np.float32)})
+    assert not rewrite_fixed(halves.model(), halves.sizes()).counts
 
 
 @pytest.mark.parametrize("between", ["", "Transpose"])
@@ -83,3 +84,15 @@ def test_it_is_refused_as_it_is_and_taken_rewritten(case: tuple[str, list[NodePr
     expected = graph.expected()
     np.testing.assert_allclose(graph.on_the_htp(fixed=True), expected, rtol=1e-6)
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), expected)
+
+
+def test_whole_numbers_that_are_turned_come_out() -> None:
+    nodes = [
+        node("ArgMin", "x", "row", axis=-1, keepdims=1),
+        node("Concat", "row row", "rows", axis=1),
+        node("Transpose", "rows", perm=[1, 0]),
+    ]
+    graph = Graph("outputs of whole numbers plus 0", nodes, {"x": floats(7, 40)}, output=TensorProto.INT64)
+    with pytest.raises(EPFail, match="size does not match"):
+        graph.on_the_htp(fixed=False)
+    assert graph.on_the_htp(fixed=True).tolist() == graph.expected().tolist() == graph.rewritten_on_the_cpu().tolist()
