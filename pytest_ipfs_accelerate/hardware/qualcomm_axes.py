@@ -39,7 +39,7 @@ _ELEMENTWISE = frozenset(
 _OVER_FOUR = frozenset(
     {
         *("Ceil", "Cos", "Erf", "Exp", "Floor", "Log", "Max", "Min", "Neg", "Round", "Sign", "Sin", "Sqrt", "Tanh"),
-        *("LayerNormalization", "LogSoftmax"),
+        *("CumSum", "LayerNormalization", "LogSoftmax"),
     }
 )
 """Operators that the HTP takes over four axes at most."""
@@ -259,6 +259,14 @@ class _Writer:
     def _along_one_axis(self, axis: int) -> bool:
         view = self.viewed(self.node.input[0], _about(self.shape(self.node.input[0]), axis))
         self.put(*self.make(self.node.op_type, [view], axis=1))
+        return True
+
+    def _cumsum(self) -> bool:
+        axis = self.known.number(self.node.input[1])
+        if axis is None:
+            return False
+        view = self.viewed(self.node.input[0], _about(self.shape(self.node.input[0]), int(axis.item())))
+        self.put(*self.make("CumSum", [view, self.ints(1)], **self.attributes))
         return True
 
     def _layernormalization(self) -> bool:

@@ -9,7 +9,14 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from .qualcomm_angles import read_sines_from_tables
 from .qualcomm_axes import hold_fewer_axes
+from .qualcomm_convolutions import (
+    average_with_padding,
+    convolve_one_further,
+    pad_by_gathering,
+    take_before_convolving,
+)
 from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
 from .qualcomm_fixed import Known, at_sizes, with_shapes
 from .qualcomm_operators import (
@@ -18,20 +25,32 @@ from .qualcomm_operators import (
     divide_whole_numbers,
     merge_axes,
     multiply_out_einsums,
+    sum_sizes,
     write_out_broadcasts,
 )
 from .qualcomm_products import multiply_out
+from .qualcomm_sampling import sample_by_products
+from .qualcomm_scatters import scatter_by_comparison
 from .qualcomm_sizes import (
-    average_with_padding,
     bound_powers,
     compare_with_infinity,
     divide_in_norms_of_heads,
     gather_by_one_index,
+    keep_functions_apart,
     keep_triangles,
     scale_scores_by_vectors,
     scatter_booleans_as_numbers,
     softmax_along_the_last,
+    write_out_sigmoid,
+    write_out_softmax,
     write_out_softplus,
+)
+from .qualcomm_whole import (
+    add_nothing_to_outputs,
+    clamp_whole_numbers,
+    cut_off_fractions,
+    divide_towards_zero,
+    subtract_from_nothing,
 )
 
 LOWEST = -6e4
@@ -53,7 +72,8 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
         "Equal of Booleans as Equal of numbers": compare_booleans_as_numbers(model.graph),
         "Einsum as MatMul": multiply_out_einsums(model.graph),
         "divisions of whole numbers": divide_whole_numbers(model.graph),
-        "broadcasts before LayerNormalization": write_out_broadcasts(model.graph),
+        "ReduceL1 as ReduceSum of Abs": sum_sizes(model.graph),
+        "broadcasts before LayerNormalization and RMSNorm": write_out_broadcasts(model.graph),
         "merged axes of Transpose": merge_axes(model.graph),
         "Reciprocal as Div": divide(model.graph) if quantised else 0,
     }
@@ -100,11 +120,22 @@ COUNTED = {
 """By what the evidence calls it: a rewrite that comes before the one of all places where a mask is true."""
 
 FIXED = {
+    "clamped whole numbers": clamp_whole_numbers,
+    "whole numbers divided towards zero": divide_towards_zero,
+    "fractions cut off": cut_off_fractions,
+    "Neg of whole numbers as Sub": subtract_from_nothing,
+    "outputs of whole numbers plus 0": add_nothing_to_outputs,
     "Einsum as MatMul": multiply_out,
     "rows put in by Concat": put_in_rows,
     "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,
+    "ScatterElements that reduces by comparison": scatter_by_comparison,
     "GatherND as Gather": gather_by_one_index,
+    "sines from tables": read_sines_from_tables,
+    "Conv one place further": convolve_one_further,
+    "strides of Conv as Slice": take_before_convolving,
+    "Pad as Gather": pad_by_gathering,
     "AveragePool with its padding": average_with_padding,
+    "cubic GridSample as products": sample_by_products,
     "Trilu as Where": keep_triangles,
     "IsInf as a comparison": compare_with_infinity,
     "Softmax along the last axis": softmax_along_the_last,
@@ -112,6 +143,9 @@ FIXED = {
     "divisions in RMSNorm of heads": divide_in_norms_of_heads,
     "bounded powers": bound_powers,
     "Softplus as a logarithm": write_out_softplus,
+    "Sigmoid as a power below zero": write_out_sigmoid,
+    "functions apart from products": keep_functions_apart,
+    "Softmax as powers over their sum": write_out_softmax,
 }
 """By what the evidence calls it: a rewrite of a graph whose shapes are known."""
 

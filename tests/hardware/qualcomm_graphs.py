@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch.utils._pytree import tree_structure, treespec_dumps
 from transformers.exporters.metadata import ExportMetadata
 
@@ -42,6 +42,7 @@ class Graph(NamedTuple):
     nodes: list[NodeProto]
     inputs: dict[str, Array]
     constants: Mapping[str, Array] = MappingProxyType({})
+    output: int = TensorProto.FLOAT
 
     def model(self) -> ModelProto:
         graph = helper.make_graph(
@@ -53,7 +54,7 @@ class Graph(NamedTuple):
                 )
                 for name, value in self.inputs.items()
             ],
-            [helper.make_tensor_value_info("y", 1, None)],
+            [helper.make_tensor_value_info("y", self.output, None)],
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)

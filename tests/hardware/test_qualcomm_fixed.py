@@ -3,8 +3,6 @@ rewritten. What comes out right as it is says that the rewrite is no longer need
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from onnx import NodeProto
@@ -29,11 +27,6 @@ EXPERTS = Graph(
     ],
     {"x": floats(5, 4)},
     {"two": whole(2), "minus": whole(-1), "weights": floats(4, 6, 8)},
-)
-POOL = Graph(
-    "AveragePool with its padding",
-    [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])],
-    {"x": floats(2, 8, 16, 16)},
 )
 POWERS = Graph("bounded powers", [node("Exp", "x")], {"x": np.array([[-6e4, -2e4, -1e3, -100, -3, 1]], np.float32)})
 SOFTPLUS = Graph("Softplus as a logarithm", [node("Softplus", "x")], {"x": floats(4, 64)})
@@ -114,6 +107,12 @@ REFUSED = {
         {"x": floats(5, 2, 3, 4), "z": floats(5, 2, 3, 4)},
     ),
     "four axes": Graph("operators over fewer axes", [node("Neg", "x")], {"x": floats(2, 3, 4, 2, 5)}),
+    "sums over five axes": Graph(
+        "operators over fewer axes",
+        [node("CumSum", "x axis")],
+        {"x": floats(2, 3, 4, 2, 5)},
+        {"axis": np.array(-2)},
+    ),
     "triangle": Graph("Trilu as Where", [node("Trilu", "x", upper=0)], {"x": floats(2, 6, 6)}),
     "infinity": Graph(
         "IsInf as a comparison",
@@ -135,7 +134,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("graph", [POOL, POWERS, SOFTPLUS, NORM], ids=lambda graph: graph.rewrite)
+@pytest.mark.parametrize("graph", [POWERS, SOFTPLUS, NORM], ids=lambda graph: graph.rewrite)
 def test_it_is_wrong_as_it_is_and_right_rewritten(graph: Graph) -> None:
     expected = graph.expected()
     assert departure(expected, graph.on_the_htp(fixed=False)) > 2 * BOUND
@@ -183,20 +182,6 @@ def test_a_triangle_is_the_same_part(upper: int, offset: int) -> None:
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
 
 
-POOLED: dict[str, dict[str, Any]] = {
-    "strides": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]},
-    "one side": {"kernel_shape": [2, 4], "pads": [0, 1, 1, 2]},
-    "one axis": {"kernel_shape": [3], "pads": [1, 1]},
-}
-
-
-@pytest.mark.parametrize("extra", POOLED.values(), ids=POOLED)
-def test_an_average_leaves_its_padding_out(extra: dict[str, Any]) -> None:
-    x = floats(2, 3, *[8] * len(extra["kernel_shape"]))
-    graph = Graph("AveragePool with its padding", [node("AveragePool", "x", **extra)], {"x": x})
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
-
-
 SIX = (2, 3, 4, 2, 5, 2)
 OVER_SIX: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
     "transposed": ([node("Transpose", "x", perm=[5, 3, 1, 4, 2, 0])], {}),
@@ -208,6 +193,7 @@ OVER_SIX: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
     "reduced to one": ([node("ReduceSum", "x", keepdims=1)], {}),
     "softmax": ([node("Softmax", "x", axis=2)], {}),
     "log softmax": ([node("LogSoftmax", "x")], {}),
+    "summed up": ([node("CumSum", "x axis", reverse=1)], {"axis": np.array(-2)}),
     "sliced": (
         [node("Slice", "x starts ends axes steps")],
         {"starts": whole(1, -1), "ends": whole(9, -9), "axes": whole(2, 4), "steps": whole(2, -2)},
@@ -236,7 +222,7 @@ def test_what_has_six_axes_is_the_same_over_five(case: tuple[list[NodeProto], di
         graph = Graph("operators over fewer axes", nodes, {"x": floats(2, 1, 4, 2, 5, 2)}, constants)
     else:
         graph = Graph("operators over fewer axes", nodes, {"x": floats(*SIX)}, constants)
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-5)
     fixed = rewrite_fixed(graph.model(), graph.sizes()).model
     known = Known(at_sizes(fixed, {"x": held(graph.inputs["x"].shape)}).graph)
     written = [known.shape(name) for each in known.graph.node for name in (*each.input, *each.output)]
@@ -249,7 +235,7 @@ def test_inputs_and_outputs_of_six_axes_go_in_and_come_out_as_such() -> None:
 
 
 def test_an_operator_that_cannot_be_over_fewer_axes_stays() -> None:
-    graph = Graph("", [node("CumSum", "x axis")], {"x": floats(*SIX)}, {"axis": np.array(1)})
+    graph = Graph("", [node("Hardmax", "x")], {"x": floats(*SIX)})
     known = Known(at_sizes(graph.model(), graph.sizes()).graph)
     assert hold_fewer_axes(known) == 0
 

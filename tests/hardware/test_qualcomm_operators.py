@@ -79,6 +79,13 @@ REFUSED = {
         {"video": (2, 8), "texts": (2, 3, 8)},
         (2, 3),
     ),
+    "sizes": Refused(
+        "ReduceL1 as ReduceSum of Abs",
+        [helper.make_node("ReduceL1", ["x", "last"], ["y"], keepdims=0)],
+        {"x": (2, 5, 8)},
+        (2, 5),
+        {"last": [-1]},
+    ),
     "Booleans": Refused(
         "Equal of Booleans as Equal of numbers",
         [
@@ -151,21 +158,37 @@ def test_a_transpose_that_others_depend_on_stays(why: str) -> None:
     assert transposed(graph) == before
 
 
-def sum_then_norm(model_dims: tuple[int | str, ...]) -> ModelProto:
+def sum_then_norm(model_dims: tuple[int | str, ...], kind: str = "LayerNormalization") -> ModelProto:
     """A table of positions on a batch of hidden states, and the norm that follows."""
     rng = np.random.default_rng(1)
     constants = {"positions": (1, 16, 64), "weight": (64,), "bias": (64,)}
-    graph = helper.make_graph(
-        [
-            helper.make_node("Add", ["x", "positions"], ["sum"]),
-            helper.make_node("LayerNormalization", ["sum", "weight", "bias"], ["y"], axis=-1, epsilon=1e-5),
+    norms = {
+        "LayerNormalization": [
+            helper.make_node("LayerNormalization", ["sum", "weight", "bias"], ["y"], axis=-1, epsilon=1e-5)
         ],
+        "RMSNorm": [
+            helper.make_node("Pow", ["sum", "two"], ["squares"]),
+            helper.make_node("ReduceMean", ["squares", "last"], ["mean"]),
+            helper.make_node("Add", ["mean", "small"], ["above_zero"]),
+            helper.make_node("Sqrt", ["above_zero"], ["root"]),
+            helper.make_node("Reciprocal", ["root"], ["inverse"]),
+            helper.make_node("Mul", ["sum", "inverse"], ["normed"]),
+            helper.make_node("Mul", ["normed", "weight"], ["y"]),
+        ],
+    }
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "positions"], ["sum"]), *norms[kind]],
         "positions",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, model_dims)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, model_dims)],
         [
-            numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
-            for name, shape in constants.items()
+            *(
+                numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+                for name, shape in constants.items()
+            ),
+            numpy_helper.from_array(np.array(2, np.float32), "two"),
+            numpy_helper.from_array(np.array(1e-6, np.float32), "small"),
+            numpy_helper.from_array(np.array([-1], np.int64), "last"),
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -178,13 +201,14 @@ def departure_of(model: ModelProto, x: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(expected - on_the_htp(model, {"x": x})) / np.linalg.norm(expected))
 
 
+@pytest.mark.parametrize("kind", ["LayerNormalization", "RMSNorm"])
 @pytest.mark.parametrize("batch", [2, "batch"])
-def test_a_broadcast_before_a_norm_is_wrong_as_it_is_and_right_written_out(batch: int | str) -> None:
+def test_a_broadcast_before_a_norm_is_wrong_as_it_is_and_right_written_out(batch: int | str, kind: str) -> None:
     x = np.random.default_rng(0).standard_normal((2, 16, 64)).astype(np.float32)
-    plain = sum_then_norm((batch, 16, 64))
+    plain = sum_then_norm((batch, 16, 64), kind)
     assert departure_of(plain, x) > 0.1, "the HTP adds it to every input of the batch itself now"
     written, counts = rewrite(plain.SerializeToString())
-    assert counts == {"broadcasts before LayerNormalization": 1}
+    assert counts == {"broadcasts before LayerNormalization and RMSNorm": 1}
     assert departure_of(written, x) < 1e-3
 
 

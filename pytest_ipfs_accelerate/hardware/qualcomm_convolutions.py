@@ -1,0 +1,153 @@
+"""Convolutions, averages and padding that Qualcomm's HTP computes wrongly, written another way where the shapes are known."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper
+
+from .qualcomm_fixed import Known, attributes
+from .qualcomm_operators import replace_nodes
+
+SPAN = 8
+"""A longer kernel comes out wrong."""
+
+TILE = 8
+"""Of such a kernel, where this divides the length of the result."""
+
+
+def convolve_one_further(known: Known) -> int:
+    """A ``Conv`` along one axis by a kernel of more than :data:`SPAN` places, made for one place more and that cut off, where
+    :data:`TILE` divides the number of places: QNN's simulator 2.7 is wrong (relative L2 0.5 to 0.9, and 4e-4 so) where the
+    input is padded by more than eight at both ends to as many places as it has (the positions of data2vec-audio)."""
+
+    def further(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Conv":
+            return None
+        given, shape, output = attributes(node), known.shape(node.output[0]), node.output[0]
+        kernel = known.shape(node.input[1])
+        if shape is None or kernel is None or len(shape) != 3 or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+            return None
+        span = (kernel[-1] - 1) * given.get("dilations", [1])[0] + 1
+        if given.get("strides", [1]) != [1] or span <= SPAN or shape[-1] % TILE:
+            return None
+        begin, end = given.get("pads", [0, 0])
+        ends = [known.constant(f"{output}/{part}", [number]) for part, number in (("begin", 0), ("end", shape[-1]))]
+        axis = known.constant(f"{output}/axis", [2])
+        return [
+            helper.make_node("Conv", list(node.input), [f"{output}/further"], **{**given, "pads": [begin, end + 1]}),
+            helper.make_node("Slice", [f"{output}/further", *ends, axis], [output]),
+        ]
+
+    return replace_nodes(known.graph, further)
+
+
+def take_before_convolving(known: Known) -> int:
+    """A ``Conv`` of each channel by a kernel of one place, at a stride, of what a ``Slice`` takes: QNN's simulator 2.7 is wrong
+    where there are more than 32 channels (relative L2 2 to 5e4), unless the strides are two and two (pp_ocrv5_mobile_rec)."""
+
+    def taken(node: NodeProto) -> list[NodeProto] | None:
+        given, kernel = attributes(node), known.shape(node.input[1]) if node.op_type == "Conv" else None
+        strides = given.get("strides", [])
+        if kernel is None or prod(kernel[1:]) != 1 or any(given.get("pads", [])) or max(strides, default=1) < 2:
+            return None
+        output, axes = node.output[0], len(strides)
+        parts = {
+            "begin": [0] * axes,
+            "end": [np.iinfo(np.int32).max] * axes,
+            "axes": range(2, 2 + axes),
+            "steps": strides,
+        }
+        inputs = [known.constant(f"{output}/{part}", list(numbers)) for part, numbers in parts.items()]
+        extra = {**given, "strides": [1] * axes}
+        return [
+            helper.make_node("Slice", [node.input[0], *inputs], [f"{output}/taken"]),
+            helper.make_node("Conv", [f"{output}/taken", *node.input[1:]], [output], **extra),
+        ]
+
+    return replace_nodes(known.graph, taken)
+
+
+def average_with_padding(known: Known) -> int:
+    """``AveragePool`` over padding, or with windows that reach beyond the end, as a ``Conv`` of each channel by equal weights,
+    times how much too large their number is. QNN's simulator 2.7 is wrong where padding is left out of the count, from a batch
+    of two on, unless 32 divides the number of channels (relative L2 1.1), where one axis is padded at a stride of one (1.3),
+    and where ``ceil_mode`` adds a window (0.2 to 2e4)."""
+
+    def counted(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "AveragePool":
+            return None
+        given = attributes(node)
+        shape, whole = known.shape(node.input[0]), known.shape(node.output[0])
+        if shape is None or whole is None or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+            return None
+        output, kernel, axes = node.output[0], given["kernel_shape"], len(shape) - 2
+        strides, dilations = given.get("strides", [1] * axes), given.get("dilations", [1] * axes)
+        pads, including = given.get("pads", [0] * 2 * axes), given.get("count_include_pad", 0)
+        factor, beyond = np.ones((1, 1), np.float32), []
+        for axis in range(axes):
+            taps = np.arange(kernel[axis]) * dilations[axis] - pads[axis]
+            places = np.arange(whole[2 + axis])[:, None] * strides[axis] + taps
+            first, last = (-pads[axis], pads[axes + axis]) if including else (0, 0)
+            inside = ((places >= first) & (places < shape[2 + axis] + last)).sum(-1)
+            factor = factor[..., None] * (len(taps) / inside).astype(np.float32)
+            beyond.append(max(int(places.max()) + 1 - shape[2 + axis], 0))
+        if not any((*pads, *beyond)):
+            return None
+        weights = np.full((shape[1], 1, *kernel), 1 / prod(kernel), np.float32)
+        extra = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "group": shape[1]}
+        weight = known.constant(f"{output}/weight", weights)
+        if (factor == 1).all():
+            return [helper.make_node("Conv", [node.input[0], weight], [output], pads=[*pads[:axes], *beyond], **extra)]
+        return [
+            helper.make_node("Conv", [node.input[0], weight], [f"{output}/all"], pads=[*pads[:axes], *beyond], **extra),
+            helper.make_node("Mul", [f"{output}/all", known.constant(f"{output}/factor", factor)], [output]),
+        ]
+
+    return replace_nodes(known.graph, counted)
+
+
+def pad_by_gathering(known: Known) -> int:
+    """``Pad`` with what is at the edge, or with what comes around, as ``Gather`` of those places, one axis after the other:
+    QNN's simulator 2.7 takes other numbers for an edge than are there (relative L2 1e4), and does not take the other. It pads
+    whole numbers and Booleans in no way; with a constant, that is chosen outside of what was there."""
+
+    def gathered(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Pad" or len(node.input) > 3:
+            return None
+        mode = attributes(node).get("mode", b"constant")
+        shape, pads = known.shape(node.input[0]), known.number(node.input[1])
+        if mode == b"reflect" or shape is None or 0 in shape or pads is None:
+            return None
+        if mode == b"constant" and known.type(node.output[0]) in {TensorProto.FLOAT, TensorProto.UNDEFINED}:
+            return None
+        name, nodes, inside = node.input[0], list[NodeProto](), np.ones([1] * len(shape), bool)
+        for axis, size in enumerate(shape):
+            before, behind = int(pads[axis]), int(pads[len(shape) + axis])
+            if before or behind:
+                places = np.arange(-before, size + behind)
+                index = places % size if mode == b"wrap" else places.clip(0, size - 1)
+                inside = inside & ((places >= 0) & (places < size)).reshape(-1, *[1] * (len(shape) - axis - 1))
+                inputs = [name, known.constant(f"{node.output[0]}/places_{axis}", index)]
+                name = f"{node.output[0]}/axis_{axis}"
+                nodes.append(helper.make_node("Gather", inputs, [name], axis=axis))
+        if mode == b"constant":
+            return [*nodes, _chosen(known, node, name, inside)]
+        return [*nodes, helper.make_node("Identity", [name], list(node.output))]
+
+    return replace_nodes(known.graph, gathered)
+
+
+def _chosen(known: Known, node: NodeProto, name: str, inside: NDArray[np.bool_]) -> NodeProto:
+    """What a ``Pad`` gives of a constant and of a value as large as the result, some of which is inside."""
+    output, kind = node.output[0], known.type(node.output[0])
+    value = node.input[2] if len(node.input) > 2 else ""
+    if not value:
+        value = known.constant(f"{output}/zero", np.array(0, helper.tensor_dtype_to_np_dtype(kind)))
+    mask = known.constant(f"{output}/inside", np.broadcast_to(inside, known.shape(output) or inside.shape).copy())
+    number = known.number(value)
+    if kind == TensorProto.BOOL and number is not None and not number.item():
+        return helper.make_node("And", [name, mask], [output])
+    return helper.make_node("Where", [mask, name, value], [output])

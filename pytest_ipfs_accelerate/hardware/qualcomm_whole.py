@@ -1,0 +1,115 @@
+"""Whole numbers, which Qualcomm's HTP counts in int32 and divides by shifting, written so that it counts them right."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from .qualcomm_fixed import Known, attributes
+from .qualcomm_operators import replace_nodes
+
+_WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32})
+_VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Transpose", "Identity"})
+
+
+def clamp_whole_numbers(known: Known) -> int:
+    """Constants that a graph computes with moved into the range of int32: QNN's simulator 2.7 takes the lower half of an int64,
+    which is 0 of the least one and -1 of the greatest (what grounding-dino looks for the next separator with)."""
+    computed = {name for node in known.graph.node if node.op_type != "Slice" for name in node.input}
+    whole = np.iinfo(np.int32)
+    changed = 0
+    for tensor in known.graph.initializer:
+        if tensor.data_type != TensorProto.INT64 or tensor.name not in computed:
+            continue
+        values = numpy_helper.to_array(tensor)
+        clamped = values.clip(whole.min, whole.max)
+        if not np.array_equal(values, clamped):
+            tensor.CopyFrom(numpy_helper.from_array(clamped, tensor.name))
+            changed += 1
+    return changed
+
+
+def divide_towards_zero(known: Known) -> int:
+    """``Div`` of whole numbers by a power of two as that of their sizes, with the sign put back: QNN's simulator 2.7 shifts,
+    which rounds a negative number down."""
+
+    def divided(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Div" or known.type(node.output[0]) not in _WHOLE:
+            return None
+        divisor = known.number(node.input[1])
+        if divisor is None or divisor.size != 1 or divisor.item() < 2 or divisor.item() & (divisor.item() - 1):
+            return None
+        output = node.output[0]
+        zero = known.constant(f"{output}/zero", np.array(0, divisor.dtype))
+        return [
+            helper.make_node("Less", [node.input[0], zero], [f"{output}/negative"]),
+            helper.make_node("Abs", [node.input[0]], [f"{output}/size"]),
+            helper.make_node("Div", [f"{output}/size", node.input[1]], [f"{output}/quotient"]),
+            helper.make_node("Sub", [zero, f"{output}/quotient"], [f"{output}/below_zero"]),
+            helper.make_node("Where", [f"{output}/negative", f"{output}/below_zero", f"{output}/quotient"], [output]),
+        ]
+
+    return replace_nodes(known.graph, divided)
+
+
+def cut_off_fractions(known: Known) -> int:
+    """A ``Cast`` to whole numbers and one back to floats as the size rounded down, with its sign: QNN's simulator 2.7 takes the
+    two for nothing, and leaves the fraction."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+
+    def cut(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Cast" or attributes(node)["to"] != TensorProto.FLOAT:
+            return None
+        views: list[NodeProto] = []
+        before = by_output.get(node.input[0])
+        while before is not None and before.op_type in _VIEWS:
+            views.insert(0, before)
+            before = by_output.get(before.input[0])
+        if before is None or before.op_type != "Cast" or known.type(before.output[0]) not in _WHOLE:
+            return None
+        if known.type(before.input[0]) != TensorProto.FLOAT:
+            return None
+        output = node.output[0]
+        value = f"{output}/whole"
+        nodes = [
+            helper.make_node("Abs", [before.input[0]], [f"{output}/size"]),
+            helper.make_node("Floor", [f"{output}/size"], [f"{output}/down"]),
+            helper.make_node("Sign", [before.input[0]], [f"{output}/sign"]),
+            helper.make_node("Mul", [f"{output}/down", f"{output}/sign"], [value]),
+        ]
+        for number, view in enumerate(views):
+            moved = f"{output}/moved_{number}"
+            nodes.append(helper.make_node(view.op_type, [value, *view.input[1:]], [moved], **attributes(view)))
+            value = moved
+        return [*nodes, helper.make_node("Identity", [value], [output])]
+
+    return replace_nodes(known.graph, cut)
+
+
+def subtract_from_nothing(known: Known) -> int:
+    """``Neg`` of whole numbers as 0 less them: the HTP has none."""
+
+    def subtracted(node: NodeProto) -> list[NodeProto] | None:
+        kind = known.type(node.output[0])
+        if node.op_type != "Neg" or kind not in _WHOLE:
+            return None
+        zero = known.constant(f"{node.output[0]}/zero", np.array(0, helper.tensor_dtype_to_np_dtype(kind)))
+        return [helper.make_node("Sub", [zero, node.input[0]], list(node.output))]
+
+    return replace_nodes(known.graph, subtracted)
+
+
+def add_nothing_to_outputs(known: Known) -> int:
+    """An output of whole numbers that a ``Transpose`` gives, plus 0: QNN 2.7 ends in an error when it gives back the first
+    (mimi's codes)."""
+    outputs = {value.name for value in known.graph.output}
+
+    def added(node: NodeProto) -> list[NodeProto] | None:
+        output = node.output[0]
+        if node.op_type != "Transpose" or output not in outputs or known.type(output) != TensorProto.INT64:
+            return None
+        zero = known.constant(f"{output}/zero", np.array(0))
+        turned = helper.make_node("Transpose", list(node.input), [f"{output}/turned"], **attributes(node))
+        return [turned, helper.make_node("Add", [f"{output}/turned", zero], [output])]
+
+    return replace_nodes(known.graph, added)

@@ -1,0 +1,98 @@
+"""Whole numbers on Qualcomm's HTP: wrong as they are, right rewritten, and the same. What comes out right as it is says that
+the rewrite is no longer needed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import NodeProto, TensorProto
+
+pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
+
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+from qualcomm_graphs import Graph, floats, node, whole
+
+from pytest_ipfs_accelerate.hardware.base import NotOnHardware
+from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
+
+WHOLE = {
+    "Max": ([node("Max", "x bound", "best")], "min", [3, 0, 0]),
+    "Min": ([node("Min", "x bound", "best")], "max", [-1, -5, -1]),
+    "Where": ([node("Less", "x zero", "below"), node("Where", "below bound x", "best")], "max", [3, -1, 0]),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE.values(), ids=WHOLE)
+def test_whole_numbers_are_what_int32_holds(case: tuple[list[NodeProto], str, list[int]]) -> None:
+    nodes, bound, wrong = case
+    constants = {"bound": np.array(getattr(np.iinfo(np.int64), bound)), "zero": np.array(0)}
+    nodes = [*nodes, node("Clip", "best low high", "near"), node("Cast", "near", to=1)]
+    ends = {"low": np.array(-100), "high": np.array(100)}
+    graph = Graph("clamped whole numbers", nodes, {"x": whole(3, -5, 0)}, constants | ends)
+    assert graph.on_the_htp(fixed=False).tolist() == wrong, "the HTP counts in int64 now"
+    assert graph.on_the_htp(fixed=True).tolist() == graph.expected().tolist() == graph.rewritten_on_the_cpu().tolist()
+
+
+@pytest.mark.parametrize("divisor", [2, 4, 256])
+def test_negative_numbers_are_divided_towards_zero(divisor: int) -> None:
+    nodes = [node("Div", "x d", "quotient"), node("Cast", "quotient", to=1)]
+    graph = Graph("whole numbers divided towards zero", nodes, {"x": np.arange(-300, 300)}, {"d": np.array(divisor)})
+    expected = graph.expected().tolist()
+    assert graph.on_the_htp(fixed=False).tolist() != expected, "the HTP divides them towards zero now"
+    assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
+
+
+def test_other_divisions_stay() -> None:
+    nodes = [node("Div", "x d", "quotient"), node("Cast", "quotient", to=1)]
+    for divisor in (np.array(5), np.array(-2), np.array([2, 4])):
+        graph = Graph("", nodes, {"x": whole(3, -5)}, {"d": divisor})
+        assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+    halves = Graph("", [node("Div", "x d")], {"x": np.ones((2, 3), np.float32)}, {"d": np.array(2, np.float32)})
+    assert not rewrite_fixed(halves.model(), halves.sizes()).counts
+
+
+@pytest.mark.parametrize("between", ["", "Transpose"])
+def test_a_fraction_is_cut_off_between_two_casts(between: str) -> None:
+    nodes = [node("Cast", "x", "number", to=7), node("Cast", "moved" if between else "number", to=1)]
+    if between:
+        nodes.insert(1, node(between, "number", "moved"))
+    x = np.array([[-2.75, -2.5, -0.5], [0.25, 1.5, 2.75]], np.float32)
+    graph = Graph("fractions cut off", nodes, {"x": x})
+    expected = graph.expected()
+    if not between:
+        assert not np.allclose(graph.on_the_htp(fixed=False), expected), "the HTP cuts it off now"
+    np.testing.assert_allclose(graph.on_the_htp(fixed=True), expected, rtol=1e-6)
+    np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), expected)
+
+
+PADS = {"p": whole(1, 0, 2, 3)}
+REFUSED = {
+    "numbers padded": ("Pad as Gather", [node("Pad", "x p seven", "z"), node("Cast", "z", to=1)]),
+    "masks padded": (
+        "Pad as Gather",
+        [node("Less", "x seven", "true"), node("Pad", "true p", "z"), node("Cast", "z", to=1)],
+    ),
+    "negative": ("Neg of whole numbers as Sub", [node("Neg", "x", "z"), node("Cast", "z", to=1)]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_as_it_is_and_taken_rewritten(case: tuple[str, list[NodeProto]]) -> None:
+    graph = Graph(*case, {"x": np.array([[3, 9, -7], [0, 6, 8]])}, {"seven": np.array(7), **PADS})
+    with pytest.raises(NotOnHardware, match="the HTP does not take"):
+        graph.on_the_htp(fixed=False)
+    expected = graph.expected()
+    np.testing.assert_allclose(graph.on_the_htp(fixed=True), expected, rtol=1e-6)
+    np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), expected)
+
+
+def test_whole_numbers_that_are_turned_come_out() -> None:
+    nodes = [
+        node("ArgMin", "x", "row", axis=-1, keepdims=1),
+        node("Concat", "row row", "rows", axis=1),
+        node("Transpose", "rows", perm=[1, 0]),
+    ]
+    graph = Graph("outputs of whole numbers plus 0", nodes, {"x": floats(7, 40)}, output=TensorProto.INT64)
+    with pytest.raises(EPFail, match="size does not match"):
+        graph.on_the_htp(fixed=False)
+    assert graph.on_the_htp(fixed=True).tolist() == graph.expected().tolist() == graph.rewritten_on_the_cpu().tolist()
