@@ -127,9 +127,25 @@ def tolerance_of(hardware: str, precision: str, implementation: Implementation |
     return own or TOLERANCES.get((hardware, precision)) or BY_PRECISION[precision]
 
 
-def relative_l2(reference: Tensor, other: Tensor) -> float:
-    """``‖other − reference‖ / ‖reference‖`` in double precision; infinite when only the reference is zero."""
+NO_NUMBER = -1e30
+"""At most this much, a number of the reference says that something is masked: a model puts the lowest number of fp32 in the
+place of a word that it must not say (chameleon), and that is all that a norm sees of its logits."""
+
+MASKED = -5.9e4
+"""At most this much, a number of the hardware says the same: fp16 ends there."""
+
+
+def unmasked(reference: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as one axis in double precision, with 0 where both say that something is masked."""
     reference, other = reference.double().flatten(), other.double().flatten()
+    masked = (reference <= NO_NUMBER) & (other <= MASKED)
+    return reference.masked_fill(masked, 0.0), other.masked_fill(masked, 0.0)
+
+
+def relative_l2(reference: Tensor, other: Tensor) -> float:
+    """``‖other − reference‖ / ‖reference‖`` in double precision, of what is not masked; infinite when only the reference is
+    zero."""
+    reference, other = unmasked(reference, other)
     distance, norm = float((other - reference).norm()), float(reference.norm())
     if distance == 0:
         return 0.0
@@ -147,8 +163,8 @@ def compare(name: str, reference: Tensor, other: Tensor, tolerance: Tolerance, a
         wrong = int((reference != other).sum())
         note = f"{wrong} of {reference.numel()} differ" if wrong else f"all {reference.numel()} equal"
         return Comparison(against=against, output=name, ok=not wrong, note=note)
-    reference, other = reference.double(), other.double()
     error = relative_l2(reference, other)
+    reference, other = unmasked(reference, other)
     farthest = float((reference - other).abs().max()) if reference.numel() else 0.0
     norms = float(reference.norm() * other.norm())
     return Comparison(
@@ -158,7 +174,7 @@ def compare(name: str, reference: Tensor, other: Tensor, tolerance: Tolerance, a
         ok=error <= tolerance.relative_l2 or farthest <= tolerance.max_abs,
         relative_l2=_finite(error),
         max_abs=_finite(farthest),
-        cosine=_finite(float(reference.flatten() @ other.flatten()) / norms) if norms else None,
+        cosine=_finite(float(reference @ other) / norms) if norms else None,
         bound=tolerance.relative_l2,
         absolute_bound=tolerance.max_abs,
         note="" if math.isfinite(error) else f"relative L2 is {error}",

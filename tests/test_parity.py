@@ -44,6 +44,27 @@ def test_two_percent_is_a_fault_in_every_precision_but_integers(key: tuple[str, 
     assert TOLERANCES[key].source
 
 
+LOWEST = torch.finfo(torch.float32).min
+
+
+@pytest.mark.parametrize("mask", [LOWEST, -6e4, float("-inf")])
+def test_a_mask_hides_no_fault(mask: float) -> None:
+    """The lowest number of fp32 beside numbers of order one is all that a norm sees."""
+    reference, other = torch.tensor([LOWEST, 1.0, -2.0, 0.5]), torch.tensor([mask, 1.0, -2.0, 0.5])
+    right = compare("logits", reference, other, TOLERANCE, "reference")
+    assert right.ok
+    assert right.relative_l2 == 0
+    wrong = compare("logits", reference, other * torch.tensor([1, 1.1, 1.1, 1.1]), TOLERANCE, "reference")
+    assert not wrong.ok
+    assert wrong.relative_l2 == pytest.approx(0.1, rel=1e-3)
+    assert wrong.cosine == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("one", "two"), [(LOWEST, -3.0), (-3.0, LOWEST), (-7e4, -6e4), (-7e4, LOWEST)])
+def test_a_mask_on_one_side_alone_is_a_difference(one: float, two: float) -> None:
+    assert not compare("logits", torch.tensor([one, 1.0]), torch.tensor([two, 1.0]), TOLERANCE, "reference").ok
+
+
 def test_rounding_passes_and_its_numbers_are_kept() -> None:
     reference = torch.linspace(-4, 4, 64)
     comparison = compare("logits", reference, reference * (1 + 5e-7), TOLERANCE, "reference")
