@@ -160,25 +160,25 @@ def with_restored_counters(outputs: Any) -> Any:
 def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedModel:
     """A copy of ``model`` in which every parameter that a component replaces is NaN: if torch computed with one of them in
     the component's place, the output would show it. Where no component is the whole prefill, the model's own code runs around
-    the components, so that every other matrix and table is NaN too until a module that holds it is called: then it gets its
-    numbers back, and :func:`left_to_torch` finds it. What no call touches, such as the tower that makes pictures of a model
-    that is asked to read them, stays NaN."""
+    the components, so that every other matrix is NaN too until a module that holds it is called: then it gets its numbers
+    back, and :func:`left_to_torch` finds it. So does a table, wherever it is: chameleon looks the words of its pictures up
+    before its prefill. What no call touches, such as the tower that makes pictures of a model that is asked to read them,
+    stays NaN."""
     skeleton = copy.deepcopy(model)
     whole = modules.get("prefill") == ""
     replaced = [path for path in modules.values() if path or whole]
     for path in replaced:
         for parameter in skeleton.get_submodule(path).parameters():
             parameter.fill_(torch.nan)
-    if not whole:
-        tables = [name for name, module in skeleton.named_modules() if isinstance(module, nn.Embedding)]
-        for name, module in skeleton.named_modules():
-            inside = any(name == path or name.startswith(f"{path}.") for path in replaced)
-            looks_up = any(name == path or name.startswith(f"{path}.") for path in tables)
-            held = _held(name, module, inside=inside, looks_up=looks_up)
-            for key in held:
-                module.get_parameter(key).fill_(torch.nan)
-            if held:
-                module.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name), held))
+    tables = [name for name, module in skeleton.named_modules() if isinstance(module, nn.Embedding)]
+    for name, module in skeleton.named_modules():
+        inside = whole or any(name == path or name.startswith(f"{path}.") for path in replaced)
+        looks_up = any(name == path or name.startswith(f"{path}.") for path in tables)
+        held = _held(name, module, inside=inside, looks_up=looks_up)
+        for key in held:
+            module.get_parameter(key).fill_(torch.nan)
+        if held:
+            module.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name), held))
     return skeleton
 
 
