@@ -57,8 +57,11 @@ replaces("fnet.modeling_fnet.FNetBasicFourierTransform.forward")(transformed_by_
 def patched() -> Iterator[None]:
     """Every replacement of a module that is loaded, for a time. Not by the exporter's own table: it replaces nothing of the
     class whose forward it has wrapped before. Where that table has another replacement of the same path, ours counts."""
-    ours = {f"transformers.models.{path}" for path in PATCHES}
-    theirs = [patch for patch in utils._PATCHES["dynamo"] if f"{patch[0]}.{patch[1]}" not in ours]
+    ours = {f"transformers.models.{path}" for path in PATCHES} | {"torch.fft.irfft"}
+    theirs = {
+        backend: [patch for patch in utils._PATCHES.get(backend, ()) if f"{patch[0]}.{patch[1]}" not in ours]
+        for backend in ("dynamo", "onnx")
+    }
     found: list[tuple[Any, str, Factory]] = [
         (F, "interpolate", resized_by_weights),
         (torch.fft, "rfft", spectrum_by_waves),
@@ -66,7 +69,7 @@ def patched() -> Iterator[None]:
         (torch, "argsort", sorted_in_order),
         (torch, "take_along_dim", gathered),
         (exporter_dynamo, "prepare_for_export", reads_the_future),
-        (utils, "_PATCHES", lambda table: {**table, "dynamo": theirs}),
+        (utils, "_PATCHES", lambda table: {**table, **theirs}),
         *onnxscript_faults(),
         *traced_once(),
     ]
