@@ -20,7 +20,7 @@ from .export import Component, Program
 EXPORTERS = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir")
 """Libraries on which it depends what an export gives."""
 
-CODE = ("export*.py", "parts.py", "artifacts.py")
+CODE = ("export*.py", "parts.py", "caches.py", "artifacts.py")
 """Files of this room on which it depends, too, in the manner of a shell."""
 
 

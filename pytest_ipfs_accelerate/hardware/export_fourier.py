@@ -46,7 +46,8 @@ def spectrum_by_waves(original: Any) -> Any:
     @wraps(original)
     def rfft(input: Tensor, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
         size = input.shape[dim]
-        if not (n is None or statically_known_true(n == size)) or norm not in (None, "backward"):
+        whole = n is None or statically_known_true(n == size)
+        if not whole or norm not in (None, "backward") or input.dtype != torch.float32:
             return original(input, n, dim, norm)  # type: ignore[no-any-return]
         states = input.movedim(dim, -1)
         real, imaginary = (states @ matrix.T.to(input) for matrix in waves(size // 2 + 1, size))
@@ -63,7 +64,8 @@ def samples_by_waves(original: Any) -> Any:
     def irfft(input: Tensor, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
         size = 2 * (input.shape[dim] - 1) if n is None else n
         half = size // 2 + 1
-        if not statically_known_true(input.shape[dim] == half) or norm not in (None, "backward"):
+        whole = statically_known_true(input.shape[dim] == half)
+        if not whole or norm not in (None, "backward") or input.dtype != torch.complex64:
             return original(input, n, dim, norm)  # type: ignore[no-any-return]
         steps = torch.arange(half)
         twice = torch.where((steps == 0) | (2 * steps == size), 1.0, 2.0)[:, None] / size

@@ -85,13 +85,19 @@ def respelled_or_translated(node: Node, translated: set[Any]) -> bool:
 
 
 def respell(graph: Graph) -> None:
-    """Give the nodes of ``SPELLINGS``, ``CASTS`` and ``SAME`` what decomposition would leave in their place."""
+    """Give the nodes of ``SPELLINGS``, ``CASTS`` and ``SAME`` what decomposition would leave in their place. What the graph
+    gives keeps the name of its node, by which its signature knows it."""
+    given = set(graph.output_node().all_input_nodes)
     for node in list(graph.nodes):
         if node.target in SPELLINGS:
             node.target = SPELLINGS[node.target]
         elif node.target in SAME or (node.target in CASTS and _cast_to(node) == _dtype(node.args[0])):
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
+            if node in given:
+                node.target, node.args, node.kwargs = aten.clone.default, node.args[:1], {}
+                node.meta.setdefault("val", node.args[0].meta.get("val"))
+            else:
+                node.replace_all_uses_with(node.args[0])
+                graph.erase_node(node)
         elif node.target in CASTS:
             node.target, node.args, node.kwargs = aten._to_copy.default, node.args[:1], {"dtype": _cast_to(node)}
 

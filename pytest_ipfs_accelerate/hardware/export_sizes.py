@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -50,6 +51,6 @@ def gathered(original: Any) -> Any:
         others = [axis for axis in range(input.dim()) if axis != dim % input.dim()]
         if any(input.shape[axis] != indices.shape[axis] for axis in others):
             return original(input, indices, dim)  # type: ignore[no-any-return]
-        return input.gather(dim, indices)
+        return input.gather(dim, torch.where(indices < 0, indices + input.shape[dim], indices))
 
     return take_along_dim

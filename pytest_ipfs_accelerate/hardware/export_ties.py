@@ -26,6 +26,9 @@ def sorted_in_order(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         place = torch.arange(count, device=input.device)
         ordered = place.flip(0) if descending else place
         shape = [count if axis == dim % input.dim() else 1 for axis in range(input.dim())]
-        return original(input.long() * count + ordered.view(shape), dim=dim, descending=descending, **kwargs)
+        most = torch.iinfo(torch.int64).max // count - 1  # a larger one would wrap around
+        return original(
+            input.long().clamp(-most, most) * count + ordered.view(shape), dim=dim, descending=descending, **kwargs
+        )
 
     return argsort

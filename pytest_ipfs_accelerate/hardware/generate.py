@@ -161,9 +161,9 @@ def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedMo
     """A copy of ``model`` in which every parameter that a component replaces is NaN: if torch computed with one of them in
     the component's place, the output would show it. Where no component is the whole prefill, the model's own code runs around
     the components, so that every other matrix is NaN too until a module that holds it is called: then it gets its numbers
-    back, and :func:`left_to_torch` finds it. So does a table, wherever it is: chameleon looks the words of its pictures up
-    before its prefill. What no call touches, such as the tower that makes pictures of a model that is asked to read them,
-    stays NaN."""
+    back, and :func:`left_to_torch` finds it. So does a table, wherever it is; beside a whole prefill, before which chameleon
+    looks the words of its pictures up, for that one call. What no call touches, such as the tower that makes pictures of a
+    model that is asked to read them, stays NaN."""
     skeleton = copy.deepcopy(model)
     whole = modules.get("prefill") == ""
     replaced = [path for path in modules.values() if path or whole]
@@ -179,6 +179,9 @@ def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedMo
             module.get_parameter(key).fill_(torch.nan)
         if held:
             module.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name), held))
+        if held and whole:
+            # A head that is tied to the table must not come back with it.
+            module.register_forward_hook(functools.partial(_taken_back, held))
     return skeleton
 
 
@@ -199,6 +202,12 @@ def _held(name: str, module: nn.Module, *, inside: bool, looks_up: bool) -> list
 def _restored(original: nn.Module, held: Sequence[str], module: nn.Module, arguments: Any) -> None:
     for key in held:
         module.get_parameter(key).copy_(original.get_parameter(key))
+
+
+@torch.no_grad()
+def _taken_back(held: Sequence[str], module: nn.Module, arguments: Any, output: Any) -> None:
+    for key in held:
+        module.get_parameter(key).fill_(torch.nan)
 
 
 def left_to_torch(skeleton: nn.Module, *, allow_fallback: bool = False) -> tuple[list[str], int]:

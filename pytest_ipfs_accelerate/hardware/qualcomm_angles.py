@@ -16,7 +16,7 @@ BLOCK = 256
 """A position is a multiple of this, whose sine one table holds, and a rest, whose sine another one does."""
 
 BLOCKS = 512
-"""Multiples from 0 on: 131,072 positions. One more, before them, is for negative ones."""
+"""Multiples on either side of 0: 131,072 positions from 0 on, and as many before it."""
 
 _FUNCTIONS = {"Sin": np.sin, "Cos": np.cos}
 _VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity"})
@@ -129,13 +129,14 @@ class _Tables:
             return f"{output}/{part}"
 
         block = self.known.constant(f"{output}/block", np.array(BLOCK, np.int32))
+        zero = self.known.constant(f"{output}/zero", np.array(BLOCKS * BLOCK, np.int32))
         self.nodes.append(self.known.reshape(product.whole, [number], f"{output}/row"))
         row = make("Cast", [f"{output}/row"], "positions", to=TensorProto.INT32)
-        above = make("Add", [row, block], "above_zero")  # Div rounds towards zero
+        above = make("Add", [row, zero], "above_zero")  # Div rounds towards zero
         multiple = make("Div", [above, block], "multiple")
         rest = make("Sub", [above, make("Mul", [multiple, block], "start")], "rest")
         parts: dict[str, str] = {}
-        for part, index, places in (("a", multiple, np.arange(-1, BLOCKS) * BLOCK), ("b", rest, np.arange(BLOCK))):
+        for part, index, places in (("a", multiple, np.arange(-BLOCKS, BLOCKS) * BLOCK), ("b", rest, np.arange(BLOCK))):
             for kind, function in _FUNCTIONS.items():
                 table = function(np.outer(places, frequencies)).astype(np.float32)
                 name = self.known.constant(f"{output}/table_{kind}_{part}", table)

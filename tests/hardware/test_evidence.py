@@ -257,6 +257,24 @@ def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
         left_to_torch(skeleton)
 
 
+class Tied(nn.Module):
+    """One whose head multiplies by its table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(5, 4), nn.Linear(4, 5, bias=False)
+        self.head.weight = self.table.weight
+
+
+def test_beside_a_whole_prefill_a_table_is_looked_up_and_nothing_multiplied() -> None:
+    model: Any = Tied()
+    skeleton: Any = poisoned(model, {"prefill": ""})
+    looked_up = skeleton.table(torch.tensor([1, 3]))
+    assert torch.equal(looked_up, model.table(torch.tensor([1, 3])))
+    assert skeleton.head(looked_up).isnan().all()
+    assert left_to_torch(skeleton) == ([], 0)
+
+
 def test_the_norm_of_a_table_is_looked_up_with_it() -> None:
     """inkling2's table of tokens holds a norm, and lies in the language model that is a part."""
     model = build_checkpoint(recipe("inkling2", "feature-extraction")).model

@@ -37,6 +37,20 @@ class Spelled(torch.nn.Module):
         }
 
 
+class Given(torch.nn.Module):
+    """One whose outputs are what a cast or a ``detach`` makes of another."""
+
+    def forward(self, x: Tensor, whole: Tensor) -> dict[str, Tensor]:
+        y = x * 2
+        return {
+            "y": y,
+            "float": (x + 1).float(),
+            "detached": (y - 1).detach(),
+            "twice": y.to(torch.float32),
+            "whole": whole.to(torch.int64),
+        }
+
+
 class Written(torch.nn.Module):
     """One that writes in place, into a view."""
 
@@ -102,6 +116,14 @@ def test_a_graph_that_is_respelled_gives_the_same_and_is_not_traced_again(calls:
     assert agree(outputs(without, OTHER), expected)
     kinds = [Counter(node.op_type for node in each.model.graph) for each in (program, without)]
     assert kinds[0] - kinds[1] == Counter()
+
+
+@torch.no_grad()
+def test_what_is_given_is_found_by_its_name(calls: Counter[str]) -> None:
+    with patched():
+        program = exported(Given())
+    assert calls["decompose_with_registry"] == 0
+    assert agree(outputs(program, OTHER), [value.numpy() for value in Given()(*OTHER).values()])
 
 
 @torch.no_grad()

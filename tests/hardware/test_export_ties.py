@@ -25,6 +25,13 @@ def test_the_order_is_that_of_a_stable_sort(descending: bool, dim: int, kind: to
     assert torch.equal(found, torch.argsort(numbers.int(), dim=dim, descending=descending, stable=True))
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_largest_number_stays_the_largest(descending: bool) -> None:
+    numbers = torch.tensor([torch.iinfo(torch.int64).max, 0, 7, torch.iinfo(torch.int64).min + 1])
+    found = sorted_in_order(torch.argsort)(numbers, descending=descending)
+    assert torch.equal(found, torch.argsort(numbers, descending=descending))
+
+
 def test_other_numbers_go_the_old_way() -> None:
     calls: list[Any] = []
     argsort = sorted_in_order(lambda *args, **kwargs: calls.append((args, kwargs)))  # type: ignore[arg-type, return-value]

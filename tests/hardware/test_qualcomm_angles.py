@@ -14,7 +14,7 @@ from qualcomm_graphs import BOUND, Array, Graph, departure, node, whole
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
 
 FREQUENCIES = (10_000.0 ** (-np.arange(0, 16, 2) / 16)).astype(np.float32)
-POSITIONS = np.array([[0, 1, 2, 39, 255, 256], [-3, -256, 131_071, 1_000, 7, 513]])
+POSITIONS = np.array([[0, 1, 2, 39, 255, 256], [-3, -256, 131_071, 1_000, -300, 513]])
 CAST = [node("Unsqueeze", "p axis", "apart"), node("Cast", "apart", "whole", to=1)]
 
 FORMS: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
