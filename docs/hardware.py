@@ -6,8 +6,9 @@ not.
     python docs/hardware.py                 # writes the page anew
     python docs/hardware.py --check         # exit 1 unless the page is that of the JSON
 
-A run may hold any part of the matrix: its verdicts take the place of those of the same cases. A verdict counts for as long as
-the row that it ran from is the registry's, and a share is always of the cases that ran: the page says how many did not.
+``benchmarks/sweep.py`` runs what the page has no verdict of. A run may hold any part of the matrix: its verdicts take the place
+of those of the same cases. A verdict counts for as long as the row that it ran from is the registry's, and a share is always of
+the cases that ran: the page says how many did not.
 """
 
 from __future__ import annotations
