@@ -5,12 +5,14 @@
     python benchmarks/sweep.py onnxruntime --failed                   # those whose verdict is a failure, again
 
 All of the registry takes longer than a session of work: this goes on where the last one ended, in an order that is nobody's
-choice and always the same. A worker is one pytest on one thread; what a chunk has computed is kept when the next one fails.
+choice and always the same. A worker is one pytest on one thread; what a chunk has computed is kept when the next one fails. Two
+sweeps at once would write over each other: name more hardware, or more workers, in one.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import random
@@ -23,6 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pytest_ipfs_accelerate.builtin import HARDWARE
 from pytest_ipfs_accelerate.registry import Registry, load_registry
 
 HARDWARE_PY = Path(__file__).parent.parent / "docs" / "hardware.py"
@@ -82,6 +85,11 @@ def main() -> None:
         "--cache-dir", type=Path, help="where exported programs are kept, to run another hardware later"
     )
     options = parser.parse_args()
+    unknown = sorted({*options.hardware.split(",")} - {*HARDWARE})
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], HARDWARE, 1)
+        hint = f", did you mean {near[0]}?" if near else f": one of {', '.join(HARDWARE)}"
+        parser.error(f"{unknown[0]} is no hardware{hint}")
     registry = load_registry()
     models = asked_again(options.hardware.split(","), registry, failed=options.failed)
     chunks = [models[start : start + options.chunk] for start in range(0, len(models), options.chunk)]

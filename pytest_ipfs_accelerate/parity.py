@@ -131,14 +131,20 @@ NO_NUMBER = -1e30
 """At most this much, a number of the reference says that something is masked: a model puts the lowest number of fp32 in the
 place of a word that it must not say (chameleon), and that is all that a norm sees of its logits."""
 
-MASKED = -5.9e4
-"""At most this much, a number of the hardware says the same: fp16 ends there."""
+END_OF_FP16 = (-65504.0, -5.9e4)
+"""From here to here, a number of the hardware says the same: fp16 has no lower ones."""
+
+
+def masked_in_both(reference: Any, other: Any) -> Any:
+    """Where two tensors or arrays both say that something is masked."""
+    lowest, end = END_OF_FP16
+    return (reference <= NO_NUMBER) & ((other <= NO_NUMBER) | ((other >= lowest) & (other <= end)))
 
 
 def unmasked(reference: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Both as one axis in double precision, with 0 where both say that something is masked."""
     reference, other = reference.double().flatten(), other.double().flatten()
-    masked = (reference <= NO_NUMBER) & (other <= MASKED)
+    masked = masked_in_both(reference, other)
     return reference.masked_fill(masked, 0.0), other.masked_fill(masked, 0.0)
 
 
@@ -255,12 +261,13 @@ def differences(reference: Any, other: Any, bound: float, where: str, size: floa
 
 
 def _size(answer: Any) -> float:
-    """The root mean square of an answer that is numbers and nothing else, and at least 1, as for a number alone."""
+    """The root mean square of an answer that is numbers and nothing else, without those that say that something is masked, and
+    at least 1, as for a number alone."""
     try:
         numbers = np.asarray(answer, np.float64)
     except (TypeError, ValueError):
         return 1.0  # no numbers, or rows of unequal lengths
-    finite = numbers[np.isfinite(numbers)]
+    finite = numbers[np.isfinite(numbers) & (numbers > NO_NUMBER)]
     return max(1.0, float(np.sqrt(np.square(finite).mean()))) if numbers.ndim and finite.size else 1.0
 
 
@@ -269,6 +276,9 @@ def _are_numbers(answer: list[Any]) -> bool:
 
 
 def _agree(expected: Any, actual: Any, bound: float, size: float) -> bool:
+    expected, actual = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
+    masked = masked_in_both(expected, actual)
+    expected, actual = np.where(masked, 0.0, expected), np.where(masked, 0.0, actual)
     return np.allclose(actual, expected, rtol=bound, atol=bound * size, equal_nan=True)
 
 

@@ -60,9 +60,17 @@ def test_a_mask_hides_no_fault(mask: float) -> None:
     assert wrong.cosine == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("one", "two"), [(LOWEST, -3.0), (-3.0, LOWEST), (-7e4, -6e4), (-7e4, LOWEST)])
+@pytest.mark.parametrize(("one", "two"), [(LOWEST, -3.0), (-3.0, LOWEST), (-7e4, -6e4), (-7e4, LOWEST), (LOWEST, -1e5)])
 def test_a_mask_on_one_side_alone_is_a_difference(one: float, two: float) -> None:
     assert not compare("logits", torch.tensor([one, 1.0]), torch.tensor([two, 1.0]), TOLERANCE, "reference").ok
+
+
+@pytest.mark.parametrize("mask", [LOWEST, -65504.0])
+def test_a_mask_in_an_answer_hides_no_fault_either(mask: float) -> None:
+    reference = [[1.0, 2.0, LOWEST, 3.0]]
+    assert compare_decoded(reference, [[1.0, 2.0, mask, 3.0]], TOLERANCE, "reference").ok
+    assert not compare_decoded(reference, [[9.0, -2.0, mask, 0.0]], TOLERANCE, "reference").ok
+    assert not compare_decoded(reference, [[1.0, 2.0, -3.0, 3.0]], TOLERANCE, "reference").ok
 
 
 def test_rounding_passes_and_its_numbers_are_kept() -> None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .export_patches import replaces
+from .export_registry import replaces
 
 Expert = Callable[[Tensor], Tensor]
 

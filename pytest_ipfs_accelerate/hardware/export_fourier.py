@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from .export_registry import replaces
+
 
 def waves(frequencies: Any, size: Any) -> tuple[Tensor, Tensor]:
     """Cosine and negative sine of 2π j k / size, each (frequencies, size): the real and the imaginary part of the first rows of
@@ -24,6 +26,7 @@ def waves(frequencies: Any, size: Any) -> tuple[Tensor, Tensor]:
     return angles.cos(), -angles.sin()
 
 
+@replaces("fnet.modeling_fnet.FNetBasicFourierTransform.forward")
 def transformed_by_waves(original: Any) -> Any:
     """The real part of the transform over tokens and width is that of a product of two complex matrices with the states."""
 

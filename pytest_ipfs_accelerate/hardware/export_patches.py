@@ -8,7 +8,7 @@ reference.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial, reduce, wraps
 from statistics import NormalDist
@@ -26,31 +26,14 @@ from transformers.modeling_outputs import XVectorOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .export_fourier import samples_by_waves, spectrum_by_waves, transformed_by_waves
+from .export_fourier import samples_by_waves, spectrum_by_waves
 from .export_inputs import reads_the_future
 from .export_once import traced_once
 from .export_onnxscript import onnxscript_faults
+from .export_registry import PATCHES, Factory, given, replaces
 from .export_resize import resized_by_weights
 from .export_sizes import gathered, lengths_stay_symbols
 from .export_ties import sorted_in_order
-
-Factory = Callable[[Any], Any]
-
-PATCHES: dict[str, Factory] = {}
-"""For each dotted path that is replaced, what gives the replacement."""
-
-
-def replaces(*paths: str) -> Callable[[Factory], Factory]:
-    """Register the factory of a replacement for each of these paths, which begin below ``transformers.models``."""
-
-    def decorator(factory: Factory) -> Factory:
-        PATCHES.update(dict.fromkeys(paths, factory))
-        return factory
-
-    return decorator
-
-
-replaces("fnet.modeling_fnet.FNetBasicFourierTransform.forward")(transformed_by_waves)
 
 
 @contextmanager
@@ -389,11 +372,6 @@ def pictures_kept_apart_by_a_mask(original: Any) -> Any:
             return original(self, *args, **kwargs)
 
     return forward
-
-
-def given(stand_in: Any, original: Any) -> Any:
-    """The factory of a replacement that is there already."""
-    return stand_in
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
-from .export_patches import replaces
+from .export_registry import replaces
 
 Block = int | Tensor
 """The side of the blocks in which the patches of a picture follow one another, 1 for row after row; of a tensor, that of each

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .export_patches import replaces
+from .export_registry import replaces
 
 
 @replaces(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.exporters.utils import patch_attributes
 
-from .export_patches import given, replaces
+from .export_registry import given, replaces
 
 
 def weights_of_past(log_decay: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import wraps
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .export_patches import replaces
+from .export_registry import replaces
 
 
 @replaces("timesfm.modeling_timesfm.TimesFmModelForPrediction.forward")
@@ -54,7 +55,8 @@ def no_mask_of_nothing(original: Any) -> Any:
     to layer and never its mask, which is then of another size."""
 
     @wraps(original)
-    def create_bidirectional_mask(*args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
-        return None if attention_mask is None else original(*args, attention_mask=attention_mask, **kwargs)
+    def create_bidirectional_mask(*args: Any, **kwargs: Any) -> Any:
+        given = inspect.signature(original).bind(*args, **kwargs).arguments
+        return None if given.get("attention_mask") is None else original(*args, **kwargs)
 
     return create_bidirectional_mask

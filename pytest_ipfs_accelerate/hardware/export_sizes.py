@@ -45,9 +45,9 @@ def gathered(original: Any) -> Any:
     constant (pp_doclayout_v2). Where nothing is repeated it is a gather."""
 
     @wraps(original)
-    def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-        if dim is None or input.dim() != indices.dim():
-            return original(input, indices, dim)  # type: ignore[no-any-return]
+    def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, **kwargs: Any) -> Tensor:
+        if dim is None or input.dim() != indices.dim() or kwargs:
+            return original(input, indices, dim, **kwargs)  # type: ignore[no-any-return]
         others = [axis for axis in range(input.dim()) if axis != dim % input.dim()]
         if any(input.shape[axis] != indices.shape[axis] for axis in others):
             return original(input, indices, dim)  # type: ignore[no-any-return]

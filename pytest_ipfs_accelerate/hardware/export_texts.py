@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .export_patches import replaces
+from .export_registry import replaces
 
 
 @replaces("omdet_turbo.modeling_omdet_turbo.OmDetTurboPreTrainedModel.get_language_embedding")

@@ -14,6 +14,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
+LARGEST = 6e4
+"""As far from zero as a graph's constants are clamped to: fp16 ends at 65504, where the -3.4e38 that masks an attention score
+becomes -inf, and -inf times 0 is NaN."""
+
 
 def at_sizes(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> ModelProto:
     """The graph for inputs of these sizes, as ONNX Runtime's basic optimisations leave it: constants folded, nodes fused by the

@@ -18,7 +18,7 @@ from .qualcomm_convolutions import (
     take_before_convolving,
 )
 from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
-from .qualcomm_fixed import Known, at_sizes, with_shapes
+from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
 from .qualcomm_operators import (
     MOST_AXES,
     compare_booleans_as_numbers,
@@ -53,10 +53,6 @@ from .qualcomm_whole import (
     subtract_from_nothing,
 )
 
-LOWEST = -6e4
-"""fp16 ends at -65504: the -3.4e38 that masks an attention score becomes -inf, and -inf times 0 is NaN."""
-
-
 MASKED = -100.0
 """What takes the place of a mask constant in a quantised graph: scores and mask are added, so that one scale holds both, and
 -6e4 would leave the scores one step of 16 bits. exp(-100) is zero in any precision."""
@@ -66,7 +62,7 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
     """The graph as the HTP takes it, and how often each rewrite was made."""
     model = onnx.load_from_string(onnx_bytes)
     counts = {
-        "clamped mask constants": clamp_constants(model.graph, MASKED if quantised else LOWEST),
+        "clamped mask constants": clamp_constants(model.graph, MASKED if quantised else -LARGEST),
         "swapped operands of Mul": swap_weight_operands(model.graph),
         "GatherND of a Boolean mask as Gather": flatten_boolean_gathers(model.graph),
         "Equal of Booleans as Equal of numbers": compare_booleans_as_numbers(model.graph),
@@ -150,15 +146,15 @@ FIXED = {
 """By what the evidence calls it: a rewrite of a graph whose shapes are known."""
 
 
-def clamp_constants(graph: GraphProto, lowest: float = LOWEST) -> int:
-    """Raise the numbers below :data:`LOWEST` in the constants to ``lowest``."""
+def clamp_constants(graph: GraphProto, lowest: float = -LARGEST) -> int:
+    """Raise the numbers below -:data:`LARGEST` in the constants to ``lowest``."""
     changed = 0
     for index, tensor in enumerate(graph.initializer):
         if tensor.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
-        if values.size and values.min() < LOWEST:
-            clamped = np.where(values < LOWEST, np.float32(lowest), values).astype(np.float32)
+        if values.size and values.min() < -LARGEST:
+            clamped = np.where(values < -LARGEST, np.float32(lowest), values).astype(np.float32)
             graph.initializer[index].CopyFrom(numpy_helper.from_array(clamped, tensor.name))
             changed += 1
     return changed

@@ -7,14 +7,11 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from .qualcomm_fixed import Known, attributes
+from .qualcomm_fixed import LARGEST, Known, attributes
 from .qualcomm_operators import replace_nodes
 
 MOST = 2**25
 """Of more comparisons than this the HTP would have no room for the result."""
-
-_LEAST = -6e4
-"""Below all that fp16 can tell apart from infinity."""
 
 
 def scatter_by_comparison(known: Known) -> int:
@@ -39,7 +36,11 @@ def scatter_by_comparison(known: Known) -> int:
     return replace_nodes(known.graph, compared)
 
 
-_REDUCED = {"add": ("ReduceSum", "Add", 0.0), "max": ("ReduceMax", "Max", _LEAST), "min": ("ReduceMin", "Min", -_LEAST)}
+_REDUCED = {
+    "add": ("ReduceSum", "Add", 0.0),
+    "max": ("ReduceMax", "Max", -LARGEST),
+    "min": ("ReduceMin", "Min", LARGEST),
+}
 """How the updates of a place are reduced, how the result joins what is there, and what stands for no update."""
 
 

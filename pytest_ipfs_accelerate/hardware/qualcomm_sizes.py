@@ -7,15 +7,11 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from .qualcomm_fixed import Known, attributes
+from .qualcomm_fixed import LARGEST, Known, attributes
 from .qualcomm_operators import replace_nodes
 
 BEYOND = 5.9e4
-"""What is as large counts as infinite: the constants of a graph are clamped to 6e4, since fp16 ends at 65504."""
-
-
-FARTHEST = 6e4
-"""As far from zero as the constants of a graph are clamped to."""
+"""What is as large counts as infinite: a little less than what is clamped to :data:`LARGEST`."""
 
 
 def gather_by_one_index(known: Known) -> int:
@@ -346,7 +342,7 @@ def keep_functions_apart(known: Known) -> int:
             return None
         output = node.output[0]
         ends = [
-            known.constant(f"{output}/{part}", np.array(sign * FARTHEST, np.float32))
+            known.constant(f"{output}/{part}", np.array(sign * LARGEST, np.float32))
             for part, sign in (("least", -1), ("most", 1))
         ]
         return [

@@ -10,7 +10,6 @@ import pytest
 import torch
 from cases import REGISTRY, job, recipe, task_on
 from onnxruntime import GraphOptimizationLevel
-from torch import nn
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import create_causal_mask
 
@@ -24,9 +23,7 @@ from pytest_ipfs_accelerate.hardware.export import (
 )
 from pytest_ipfs_accelerate.hardware.generate import (
     Driver,
-    left_to_torch,
     masks_written_out,
-    poisoned,
 )
 from pytest_ipfs_accelerate.hardware.onnxruntime import OnnxRuntime
 from pytest_ipfs_accelerate.hardware.openvino import OpenVino, OpenVinoEndpoint
@@ -237,75 +234,6 @@ def test_openvino_asks_for_f32(task: Task, program: Program) -> None:
     assert endpoint.precision == "fp32"
     compiled = endpoint.runners["model"].compiled_model  # type: ignore[attr-defined]
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
-
-
-def test_torch_computing_with_a_matrix_of_its_own_is_found() -> None:
-    """A model that is exported in parts may look tokens up; what multiplies must be in a part."""
-    task = task_on(recipe("llava", "pretraining"), "pretraining")
-    model = task.checkpoint.model
-    parts = {"language_model": "model.language_model", "image_encoder": "model.vision_tower", "lm_head": "lm_head"}
-    whole = parts | {"multi_modal_projector": "model.multi_modal_projector"}
-    table = "model.language_model.embed_tokens"
-    skeleton = poisoned(model, whole)
-    assert left_to_torch(skeleton) == ([], 0)
-    tokens = torch.tensor([[7, 8]])
-    assert torch.equal(skeleton.get_submodule(table)(tokens), model.get_submodule(table)(tokens))
-    assert left_to_torch(skeleton) == ([f"{table}.weight"], 0)
-    skeleton = poisoned(model, parts)
-    skeleton.get_submodule("model.multi_modal_projector")(torch.zeros(1, 4, 64))
-    with pytest.raises(NotOnHardware, match=r"torch computes with 2 matrices: model\.multi_modal_projector"):
-        left_to_torch(skeleton)
-
-
-class Tied(nn.Module):
-    """One whose head multiplies by its table."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table, self.head = nn.Embedding(5, 4), nn.Linear(4, 5, bias=False)
-        self.head.weight = self.table.weight
-
-
-def test_beside_a_whole_prefill_a_table_is_looked_up_and_nothing_multiplied() -> None:
-    model: Any = Tied()
-    skeleton: Any = poisoned(model, {"prefill": ""})
-    looked_up = skeleton.table(torch.tensor([1, 3]))
-    assert torch.equal(looked_up, model.table(torch.tensor([1, 3])))
-    assert skeleton.head(looked_up).isnan().all()
-    assert left_to_torch(skeleton) == ([], 0)
-
-
-def test_the_norm_of_a_table_is_looked_up_with_it() -> None:
-    """inkling2's table of tokens holds a norm, and lies in the language model that is a part."""
-    model = build_checkpoint(recipe("inkling2", "feature-extraction")).model
-    table, tokens = "language_model.embed_tokens", torch.tensor([[7, 8]])
-    skeleton = poisoned(model, {"language_model": "language_model", "image_encoder": "vision_tower"})
-    assert skeleton.get_submodule(table).embed_norm.weight.isnan().all()
-    assert torch.equal(skeleton.get_submodule(table)(tokens), model.get_submodule(table)(tokens))
-    assert left_to_torch(skeleton) == ([f"{table}.weight", f"{table}.embed_norm.weight"], 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "found"),
-    [("queries", (1, 4, 8), 0), ("queries", (2, 4, 8), 1), ("queries", (4, 8), 1), ("weight", (1, 4, 3), 1)],
-)
-def test_a_learned_input_is_no_matrix(name: str, shape: tuple[int, ...], found: int) -> None:
-    """Queries that each input of a batch gets are looked up; a matrix, or the kernel of a convolution, is multiplied by."""
-    module = nn.Module()
-    module.register_parameter(name, nn.Parameter(torch.ones(shape)))
-    assert left_to_torch(module, allow_fallback=True) == ([name], found)
-
-
-def test_a_matrix_that_nothing_calls_stays_nan() -> None:
-    """Janus holds a tower that makes pictures, and no task that reads them calls it."""
-    task = task_on(recipe("llava", "pretraining"), "pretraining")
-    parts = {"language_model": "model.language_model", "image_encoder": "model.vision_tower", "lm_head": "lm_head"}
-    skeleton = poisoned(task.checkpoint.model, parts)
-    biases = ["model.multi_modal_projector.linear_1.bias", "model.multi_modal_projector.linear_2.bias"]
-    assert left_to_torch(skeleton) == (biases, 0)
-    with torch.no_grad():
-        projected = skeleton.get_submodule("model.multi_modal_projector").linear_1.weight @ torch.ones(64)
-    assert projected.isnan().all()
 
 
 def test_a_language_model_inside_generates() -> None:

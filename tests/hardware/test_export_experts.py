@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from traces import Inputs, original_of, same, takes_another
 
 from pytest_ipfs_accelerate.hardware import export_experts  # noqa: F401 (its replacements are registered by its import)
-from pytest_ipfs_accelerate.hardware.export_patches import PATCHES
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 
 WIDTH, EXPERTS = 6, 3
 

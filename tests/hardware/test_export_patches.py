@@ -28,8 +28,9 @@ from transformers.models.mistral3.modeling_mistral3 import Mistral3PatchMerger
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
 from pytest_ipfs_accelerate.hardware.export import export_program
-from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched, without_loss
+from pytest_ipfs_accelerate.hardware.export_patches import patched, without_loss
 from pytest_ipfs_accelerate.hardware.export_recurrences import solve_unit_lower
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.hardware.parts import outermost
 
 

@@ -19,8 +19,8 @@ from transformers.models.minicpm_ocr.modeling_minicpm_ocr import MiniCPMOcrMerge
 from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRProjector
 from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
 
-from pytest_ipfs_accelerate.hardware.export_patches import PATCHES
 from pytest_ipfs_accelerate.hardware.export_pictures import patches_of, prepare_inkling2
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from traces import original_of, same, takes_another
 
 from pytest_ipfs_accelerate.hardware import export_positions  # noqa: F401 (registers what it replaces)
-from pytest_ipfs_accelerate.hardware.export_patches import PATCHES
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 
 PATHS = [path for path in PATCHES if path.endswith("RelPositionalEmbedding.forward")]
 

@@ -12,7 +12,8 @@ from traces import takes_another
 from transformers.masking_utils import create_bidirectional_mask
 
 from pytest_ipfs_accelerate.hardware import export_series  # noqa: F401 (registers what it replaces)
-from pytest_ipfs_accelerate.hardware.export_patches import PATCHES, patched
+from pytest_ipfs_accelerate.hardware.export_patches import patched
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 
 INFORMER = "informer.modeling_informer.create_bidirectional_mask"
