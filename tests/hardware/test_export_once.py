@@ -134,6 +134,18 @@ def test_what_writes_in_place_is_traced_again(calls: Counter[str]) -> None:
     assert agree(outputs(program, OTHER), [Written()(*OTHER)["y"].numpy()])
 
 
+@pytest.mark.parametrize(("name", "stays"), [("_native_batch_norm_legit", False), ("relu", True)])
+def test_what_is_translated_and_writes_in_place_is_traced_again(name: str, stays: bool) -> None:
+    """A batch normalisation in training moves its running mean."""
+    target = getattr(torch.ops.aten, name).default
+    translated = {found[0].fx_target for found in ONNXRegistry.from_torchlib().functions.values()}
+    assert target in translated
+    graph = torch.fx.Graph()
+    node = graph.call_function(target, (graph.placeholder("x"),))
+    node.meta["val"] = torch.zeros(1)
+    assert export_once.respelled_or_translated(node, translated) is stays
+
+
 @pytest.mark.parametrize("spelling", export_once.SPELLINGS)
 def test_a_spelling_is_one_that_onnxscript_lacks(spelling: Any) -> None:
     """Where this fails, onnxscript translates the operator itself, and the spelling can go."""
