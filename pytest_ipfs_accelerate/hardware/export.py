@@ -126,7 +126,7 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     components = {name: _component(exported.components[name], path) for name, path in parts.items()}
     if model.config.is_encoder_decoder and not calls_encoder(model):
         encoder = model.get_encoder()
-        components["encoder"] = _export(encoder, of_encoder(inputs), path_of(model, encoder))
+        components["encoder"] = _export(encoder, of_encoder(model, inputs), path_of(model, encoder))
     elif merges_features(model) or "prefill" not in components:
         notes = (IN_PARTS,)
         for name, part in multimodal_parts(model, inputs).items():
@@ -149,9 +149,11 @@ def _export_inner_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor
 
 
 def decoder_prompt(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Three tokens for the decoder of an encoder-decoder model that is given none of its own (dia is): from its start token
-    alone, torch.export takes the length of the past for the constant 1."""
+    """Three tokens for the decoder of an encoder-decoder model that is given none of its own, as dia is, and pp_formulanet by
+    the name of ``input_ids``: from its start token alone, torch.export takes the length of the past for the constant 1."""
     if not model.config.is_encoder_decoder or "decoder_input_ids" in inputs:
+        return {}
+    if "input_ids" in inputs and model.main_input_name != "input_ids":
         return {}
     start = model.config.decoder_start_token_id
     return {"decoder_input_ids": torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))}

@@ -8,6 +8,7 @@ token, and a token adds to its output what its router weighs it with: 0 for an e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -110,5 +111,47 @@ def longcat_experts(original: Any) -> Any:
 
         experts = [expert(number) for number in range(self.total_experts)]
         return weighed(hidden_states, experts, by_expert(top_k_index, top_k_weights, self.total_experts))
+
+    return forward
+
+
+@replaces("higgs_audio_v2.modeling_higgs_audio_v2.HiggsAudioV2DecoderLayer.forward")
+def words_and_sounds_together(original: Any) -> Any:
+    """Words go through one network and sounds through another, each gathered with a mask: of a text without a sound that is a
+    tensor of no rows, in which ONNX Runtime finds no index. Every token goes through both, and a mask chooses."""
+
+    @wraps(original)
+    def forward(self: Any, hidden_states: Tensor, *args: Any, audio_token_mask: Tensor | None = None, **kwargs: Any) -> Any:
+        if audio_token_mask is None:
+            return original(self, hidden_states, *args, **kwargs)
+        sound = audio_token_mask[..., None]
+        normed = torch.where(sound, self.audio_input_layernorm(hidden_states), self.input_layernorm(hidden_states))
+        attended, _ = self.self_attn(normed, *args, **kwargs)
+        hidden = hidden_states + attended
+        words = self.mlp(self.post_attention_layernorm(hidden))
+        return hidden + torch.where(sound, self.audio_mlp(self.audio_post_attention_layernorm(hidden)), words)
+
+    return forward
+
+
+@replaces("higgs_audio_v2.modeling_higgs_audio_v2.HiggsAudioV2Model.forward")
+def frames_that_count_first(original: Any) -> Any:
+    """The frames of sound that a mask keeps are gathered, of which there may be none, and put where the text has their token.
+    They are sorted to the front instead: no more of them are read than the text has tokens for."""
+
+    @wraps(original)
+    def forward(
+        self: Any,
+        input_ids: Tensor | None = None,
+        audio_input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        audio_input_ids_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        if input_ids is not None and audio_input_ids is not None and audio_input_ids_mask is not None:
+            first = torch.argsort((~audio_input_ids_mask.bool()).flatten().long(), stable=True)
+            audio_input_ids = audio_input_ids.flatten(0, 1)[first][None]
+            audio_input_ids_mask = None
+        return original(self, input_ids, audio_input_ids, attention_mask, audio_input_ids_mask, **kwargs)
 
     return forward

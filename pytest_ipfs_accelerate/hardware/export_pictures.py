@@ -200,15 +200,14 @@ def pictures_numbered_by_place(original: Any) -> Any:
     return forward
 
 
-def sampled(table: Tensor, row: Tensor, column: Tensor, resized: Tensor) -> Tensor:
+def sampled(table: Tensor, row: Tensor, column: Tensor, resized: tuple[Tensor, Tensor]) -> Tensor:
     """What a table (rows, columns, width) has at these places when it is resized, bilinear, to ``resized`` rows and columns:
-    (places, width), of ``row``, ``column`` and ``resized`` (places)."""
-    height, width = table.shape[:2]
+    (places, width), of ``row``, ``column`` and the two of ``resized`` (places)."""
     (top, bottom, down), (left, right, across) = (
         (low := at.floor().long(), (low + 1).clamp(max=size - 1), (at - low)[:, None])
         for at, size in (
-            (((place + 0.5) * size / resized - 0.5).clamp(min=0), size)
-            for place, size in ((row, height), (column, width))
+            (((place + 0.5) * size / side - 0.5).clamp(min=0), size)
+            for place, side, size in zip((row, column), resized, table.shape[:2], strict=True)
         )
     )
     above = table[top, left] * (1 - across) + table[top, right] * across
@@ -226,7 +225,8 @@ def embedded_at_once(original: Any) -> Any:
         count, tokens = patches.shape[0], prefix.shape[0]
         at = patches_of(F.pad(image_grid_hw, (1, 0), value=1), count)
         table = self.position_embedding[0].float().reshape(self.max_rows, self.max_cols, -1)
-        positions = sampled(table, at.row, at.column, image_grid_hw.amax(1)[at.picture])
+        longer = image_grid_hw.amax(1)[at.picture]
+        positions = sampled(table, at.row, at.column, (longer, longer))
         embedded = patches + positions.to(patches.dtype)
         place = torch.arange(count + image_grid_hw.shape[0] * tokens, device=patches.device)
         lengths = image_grid_hw.prod(1) + tokens
@@ -241,7 +241,10 @@ def embedded_at_once(original: Any) -> Any:
     return embed
 
 
-@replaces("minicpm_ocr.modeling_minicpm_ocr.MiniCPMOcrMerger.forward")
+@replaces(
+    "minicpm_ocr.modeling_minicpm_ocr.MiniCPMOcrMerger.forward",
+    "minicpmv4_7.modeling_minicpmv4_7.MiniCPMV4_7Merger.forward",
+)
 def merged_in_one_list(original: Any) -> Any:
     """The patches of each picture are merged by blocks, and again, in a loop that gives a list for the model to concatenate.
     The list has one tensor here, of all pictures."""
@@ -256,3 +259,63 @@ def merged_in_one_list(original: Any) -> Any:
         return [hidden]
 
     return forward
+
+
+@replaces("hunyuan_vl.modeling_hunyuan_vl.HunYuanVLVisionPatchEmbed.forward")
+def positions_sampled_at_once(original: Any) -> Any:
+    """The positions of each picture are resized to its sides in a loop."""
+
+    @wraps(original)
+    def forward(self: Any, pixel_values: Tensor, grid_thw: Tensor) -> Any:
+        if self.config.interpolate_mode != "bilinear":
+            return original(self, pixel_values, grid_thw)
+        conv, edge = self.patch_embedding, self.position_edge
+        pixels = pixel_values.reshape(-1, conv.in_channels, self.patch_size, self.patch_size)
+        patches = conv(pixels.to(conv.weight.dtype)).flatten(1)
+        at = patches_of(grid_thw, patches.shape[0])
+        table = self.position_embedding.weight[1:].reshape(edge, edge, -1).float()
+        return (patches + sampled(table, at.row, at.column, at.sides()).to(patches.dtype))[None]
+
+    return forward
+
+
+@replaces("hunyuan_vl.modeling_hunyuan_vl.HunYuanVLVisionTransformer.forward")
+def pictures_written_in_rows(original: Any) -> Any:
+    """The patches of each picture are merged by blocks in a loop, and written as rows that end with a token of their own,
+    between a first and a last one."""
+
+    @merge_with_config_defaults  # type: ignore[untyped-decorator]
+    @capture_outputs  # type: ignore[untyped-decorator]
+    def forward(self: Any, pixel_values: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
+        hidden = self.embeddings(pixel_values, grid_thw)
+        lengths, longest = get_vision_attention_seqlens(grid_thw, self.config, kwargs=kwargs)
+        for layer in self.layers:
+            hidden = layer(hidden, cu_seqlens=lengths, max_seqlen=longest, attention_mask=None, **kwargs)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=hidden, pooler_output=written_in_rows(self.patch_merger, hidden[0], grid_thw)[None]
+        )
+
+    return forward
+
+
+def written_in_rows(merger: Any, patches: Tensor, grid: Tensor) -> Tensor:
+    """What hunyuan_vl's ``merger`` makes of the patches (patches, width) of all pictures: (tokens, width of the text)."""
+    side = merger.spatial_merge_size
+    order = patches_of(grid, patches.shape[0], side).index(1)
+    blocks = merger.before_rms(patches)[order].reshape(-1, side, side, patches.shape[-1]).permute(0, 3, 1, 2)
+    words = merger.mlp(merger.proj_out(merger.proj_act(merger.proj_conv(blocks))).flatten(1))
+    height, width = grid[:, 1] // side, grid[:, 2] // side
+    lengths = height * (width + 1) + 2
+    count = lengths.sum().item()
+    torch._check(count > 1)  # type: ignore[no-untyped-call]
+    place, ends = torch.arange(count, device=grid.device), lengths.cumsum(0)
+    picture = (place[:, None] >= ends[None, :]).sum(-1)
+    inside = place - (ends - lengths)[picture] - 1
+    first, last = inside < 0, inside == lengths[picture] - 2
+    row, column = inside // (width[picture] + 1), inside % (width[picture] + 1)
+    newline = column == width[picture]
+    start = (height * width).cumsum(0) - height * width
+    block = torch.where(first | last | newline, 0, start[picture] + row * width[picture] + column)
+    text = torch.where(newline[:, None], merger.mlp(merger.image_newline), words[block])
+    text = torch.where(last[:, None], merger.image_end, text)
+    return merger.after_rms(torch.where(first[:, None], merger.image_begin, text))  # type: ignore[no-any-return]

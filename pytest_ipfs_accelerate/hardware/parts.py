@@ -46,9 +46,12 @@ def calls_encoder(model: PreTrainedModel) -> bool:
     return "text_encoder" in known_parts(model)
 
 
-def of_encoder(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of the inputs of an encoder-decoder model those that its encoder reads. One that takes any (dia) has them for its own."""
-    return {name: tensor for name, tensor in inputs.items() if not name.startswith("decoder_")}
+def of_encoder(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that the encoder of an encoder-decoder model is called with when it generates. They need not be among its
+    ``inputs``: pop2piano puts an embedding in front of its sounds, and pp_formulanet's encoder reads no ``input_ids``."""
+    with _capture_forward(model.get_encoder()) as calls:
+        model.generate(**copy.deepcopy(dict(inputs)))  # type: ignore[operator]
+    return {name: value for name, value in calls[0].items() if isinstance(value, Tensor)}
 
 
 def decompose_multimodal(
