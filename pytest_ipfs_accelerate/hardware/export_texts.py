@@ -1,13 +1,15 @@
-"""Texts of a batch that a model takes one by one, for the time of a trace, which would unroll its own batch."""
+"""Texts that a model takes one by one, or in pieces, for the time of a trace, which would unroll its own batch and length."""
 
 from __future__ import annotations
 
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.exporters.utils import patch_attributes
 
-from .export_registry import replaces
+from .export_registry import given, replaces
 
 
 @replaces("omdet_turbo.modeling_omdet_turbo.OmDetTurboPreTrainedModel.get_language_embedding")
@@ -35,3 +37,61 @@ def texts_without_a_cache(original: Any) -> Any:
         return torch.where(inside[..., None], classes, 0.0), tasks, tasks_attention_mask
 
     return embedding
+
+
+@replaces("canine.modeling_canine.CanineAttention.forward")
+def windows_kept_apart_by_a_mask(original: Any) -> Any:
+    """Characters attend within windows that a loop over the length cuts out, which makes the length a constant. They attend to
+    all, and a mask keeps the windows apart: more work for a text of many windows, and the same numbers."""
+
+    @wraps(original)
+    def forward(self: Any, hidden_states: Tensor, attention_mask: Tensor, output_attentions: bool = False) -> Any:
+        width = self.attend_from_chunk_width
+        others = (self.attend_from_chunk_stride, self.attend_to_chunk_width, self.attend_to_chunk_stride)
+        by_rule = self.always_attend_to_first_position or self.first_position_attends_to_all or {*others} != {width}
+        if not self.local or by_rule or output_attentions:
+            return original(self, hidden_states, attention_mask, output_attentions)
+        window = torch.arange(hidden_states.shape[1], device=hidden_states.device) // width
+        mask = attention_mask * (window[:, None] == window[None, :])
+        attended, *_ = self.self(hidden_states, hidden_states, mask)
+        return (self.output(attended, hidden_states),)
+
+    return forward
+
+
+@replaces("canine.modeling_canine.CanineModel._repeat_molecules")
+def molecules_read_by_place(original: Any) -> Any:
+    """Each molecule is repeated for its characters, and the last one by what is left of the length, which makes the length a
+    constant. Each character reads its own."""
+
+    def repeat_molecules(self: Any, molecules: Tensor, char_seq_length: int) -> Tensor:
+        place = torch.arange(char_seq_length, device=molecules.device) // self.config.downsampling_rate + 1
+        return molecules[:, place.clamp(max=molecules.shape[1] - 1)]
+
+    return repeat_molecules
+
+
+@replaces("canine.modeling_canine.CanineModel._downsample_attention_mask")
+def mask_pooled_in_rows(original: Any) -> Any:
+    """``max_pool1d`` makes a constant of the length of what it pools. The mask is pooled as a table."""
+
+    def downsample(self: Any, char_attention_mask: Tensor, downsampling_rate: int) -> Tensor:
+        batch, length = char_attention_mask.shape
+        count = length // downsampling_rate
+        rows = char_attention_mask[:, : count * downsampling_rate].reshape(batch, count, downsampling_rate)
+        return rows.float().amax(-1)
+
+    return downsample
+
+
+@replaces("diffusion_gemma.modeling_diffusion_gemma.DiffusionGemmaDecoderModel.forward")
+def mask_written_out(original: Any) -> Any:
+    """A mask that masks nothing is left away, which ``all()`` finds: the trace cannot know. It is always written out. (Not the
+    static method that asks: put back by ``patch_attributes`` it would be a method.)"""
+
+    @wraps(original)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with patch_attributes([(Tensor, "all", partial(given, lambda *_, **__: False))]):
+            return original(self, *args, **kwargs)
+
+    return forward
