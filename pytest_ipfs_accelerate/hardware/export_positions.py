@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import wraps
 from typing import Any
 
 import torch
@@ -27,5 +28,20 @@ def positions_of_this_length(original: Any) -> Any:
         step = torch.arange(0, self.d_model, 2, device=hidden_states.device).float()
         angle = place * torch.exp(step * -(math.log(10000.0) / self.d_model))
         return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[None].to(hidden_states.dtype)
+
+    return forward
+
+
+@replaces("prophetnet.modeling_prophetnet.ProphetNetPositionalEmbeddings.forward")
+def position_behind_the_past(original: Any) -> Any:
+    """``int()`` makes a constant of the length of the past, which is where the next token stands."""
+
+    @wraps(original)
+    def forward(self: Any, inputs_shape: Any, device: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if past == 0 or kwargs.get("position_ids") is not None:
+            return original(self, inputs_shape, device, past_key_values=past_key_values, **kwargs)
+        position_ids = torch.full((1, 1), self.padding_idx + inputs_shape[1] + past, dtype=torch.long, device=device)
+        return self._forward(position_ids), position_ids
 
     return forward
