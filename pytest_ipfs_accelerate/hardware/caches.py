@@ -42,6 +42,8 @@ def cache_length(arguments: Mapping[str, Any]) -> int:
 def in_decode(arguments: Mapping[str, Any]) -> bool:
     """Whether the cache among the arguments of a forward holds anything: positions, or the state of a linear attention."""
     states = (getattr(layer, "has_previous_state", {}) for layer in _cache_layers(arguments))
-    # rwkv's is a list of tensors, which there is from the second step on.
-    listed = isinstance(arguments.get("state"), list)
+    # rwkv's is a list of tensors, which there is from the second step on; xlstm's counts for itself.
+    listed = (
+        isinstance(arguments.get("state"), list) or int(getattr(arguments.get("cache_params"), "seqlen_offset", 0)) > 0
+    )
     return listed or cache_length(arguments) > 0 or any(any(state.values()) for state in states)

@@ -121,7 +121,9 @@ def words_and_sounds_together(original: Any) -> Any:
     tensor of no rows, in which ONNX Runtime finds no index. Every token goes through both, and a mask chooses."""
 
     @wraps(original)
-    def forward(self: Any, hidden_states: Tensor, *args: Any, audio_token_mask: Tensor | None = None, **kwargs: Any) -> Any:
+    def forward(
+        self: Any, hidden_states: Tensor, *args: Any, audio_token_mask: Tensor | None = None, **kwargs: Any
+    ) -> Any:
         if audio_token_mask is None:
             return original(self, hidden_states, *args, **kwargs)
         sound = audio_token_mask[..., None]

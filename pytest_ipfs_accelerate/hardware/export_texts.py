@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial, wraps
 from typing import Any
 
@@ -95,3 +96,45 @@ def mask_written_out(original: Any) -> Any:
             return original(self, *args, **kwargs)
 
     return forward
+
+
+@replaces("udop.modeling_udop.combine_image_text_embeddings")
+def patches_without_a_word(original: Any) -> Any:
+    """A word gets the patch of the picture that it stands on, and the patches under no word follow the text. They are found in
+    loops over the words and the pages; here they are sorted behind those that are taken."""
+    module = sys.modules[original.__module__]
+
+    def combine(
+        image_embeddings: Tensor,
+        inputs_embeds: Tensor,
+        bbox: Tensor,
+        visual_bbox: Tensor | None,
+        attention_mask: Tensor | None = None,
+        num_patches: int = 14,
+        max_len: int = 0,
+        image_size: int = 224,
+        patch_size: int = 16,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        patches, width = image_embeddings.shape[1:]
+        column, row = (
+            torch.floor((bbox[..., low] + bbox[..., low + 2]) / 2.0 * num_patches).long().clip(0, num_patches - 1)
+            for low in (0, 1)
+        )
+        patch, bbox = row * num_patches + column, bbox.double()
+        nowhere = (bbox.mean(-1) == 0.0) | (bbox.mean(-1) == 1.0)
+        under = image_embeddings.gather(1, patch[..., None].expand(-1, -1, width))
+        embedded = inputs_embeds + torch.where(nowhere[..., None], 0.0, under)
+        taken = (patch[..., None] == torch.arange(patches, device=patch.device)).any(1)
+        place = torch.arange(patches if max_len == 0 else max_len - inputs_embeds.shape[1], device=patch.device)
+        inside = place < (~taken).sum(1, keepdim=True)
+        order = torch.argsort(taken.long(), dim=1, stable=True)[:, place.clamp(max=patches - 1), None]
+        if visual_bbox is None:
+            boxes = module.get_visual_bbox(image_size=image_size, patch_size=patch_size).to(bbox)
+            visual_bbox = boxes[None].expand(patch.shape[0], -1, -1)
+        rest = torch.where(inside[..., None], image_embeddings.gather(1, order.expand(-1, -1, width)), 0.0)
+        boxes = torch.where(inside[..., None], visual_bbox.to(bbox).gather(1, order.expand(-1, -1, 4)), 0.0)
+        if attention_mask is not None:
+            attention_mask = torch.cat([attention_mask, inside.to(attention_mask.dtype)], dim=1)
+        return torch.cat([embedded, rest], dim=1), torch.cat([bbox, boxes], dim=1), attention_mask
+
+    return combine

@@ -27,8 +27,8 @@ def sorted_in_order(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         ordered = place.flip(0) if descending else place
         shape = [count if axis == dim % input.dim() else 1 for axis in range(input.dim())]
         most = torch.iinfo(torch.int64).max // count - 1  # a larger one would wrap around
-        return original(
-            input.long().clamp(-most, most) * count + ordered.view(shape), dim=dim, descending=descending, **kwargs
-        )
+        # No keys are equal, so that none need stay in order: the exporter leaves a stable sort without its shape.
+        keys = input.long().clamp(-most, most) * count + ordered.view(shape)
+        return original(keys, dim=dim, descending=descending)
 
     return argsort
