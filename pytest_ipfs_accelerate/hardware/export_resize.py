@@ -1,4 +1,5 @@
-"""An antialiased resize in weights that are multiplied by, for the time of a trace.
+"""Pictures made smaller as every runtime does alike, for the time of a trace: an antialiased resize in weights that are
+multiplied by, and a window wider than the picture.
 
 OpenVINO 2026 computes ONNX' ``Resize`` with ``antialias`` otherwise than ONNX Runtime and torch do: the resized positions of
 unlimited_ocr had a relative L2 error of 2.3. (The exporter of transformers replaces the call for its own OpenVINO format alone,
@@ -14,7 +15,11 @@ from functools import wraps
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from transformers.exporters.utils import patch_attributes
+
+from .export_registry import replaces
 
 
 def triangle(distance: Tensor) -> Tensor:
@@ -57,3 +62,26 @@ def resized_by_weights(original: Any) -> Any:
         return rows @ input @ columns.T
 
     return interpolate
+
+
+@replaces(
+    "align.modeling_align.AlignVisionModel.forward", "efficientnet.modeling_efficientnet.EfficientNetModel.forward"
+)
+def averaged_whole(original: Any) -> Any:
+    """A picture is averaged in one window, as wide as the model and wider than the picture, which OpenVINO's ``AveragePool``
+    does not take. torch counts in a window what lies in the picture alone: the mean of all of it."""
+
+    def averaged(avg_pool2d: Any) -> Any:
+        def pooled(input: Tensor, kernel_size: int, *args: Any) -> Any:
+            if max(input.shape[-2:]) > kernel_size:
+                return avg_pool2d(input, kernel_size, *args)
+            return input.mean((-2, -1), keepdim=True)
+
+        return pooled
+
+    @wraps(original)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        with patch_attributes([(F, "avg_pool2d", averaged)]):
+            return original(*args, **kwargs)
+
+    return forward
