@@ -1,4 +1,4 @@
-"""Positions that a model keeps in a table as long as what it has seen, for the time of a trace."""
+"""Positions that follow what a model has seen so far, or how many inputs it was given, for the time of a trace."""
 
 from __future__ import annotations
 
@@ -45,3 +45,19 @@ def position_behind_the_past(original: Any) -> Any:
         return self._forward(position_ids), position_ids
 
     return forward
+
+
+@replaces(
+    "tvp.modeling_tvp.TvpFramePadPrompter.forward",
+    "tvp.modeling_tvp.TvpVisualInputEmbedding.add_2d_positional_embeddings",
+)
+def added_to_any_batch(original: Any) -> Any:
+    """The frame that is put around each picture is repeated as a list of the batch, which a trace takes for its own, and the
+    positions of the columns are viewed as a table for each picture, of which there is one (``modeling_tvp.py:242``): torch
+    takes no second. What is added is what one picture of zeros becomes."""
+
+    @wraps(original)
+    def add(self: Any, pictures: Tensor, **kwargs: Any) -> Tensor:
+        return pictures + original(self, torch.zeros_like(pictures[:1]), **kwargs)  # type: ignore[no-any-return]
+
+    return add
