@@ -60,18 +60,6 @@ def windows_kept_apart_by_a_mask(original: Any) -> Any:
     return forward
 
 
-@replaces("canine.modeling_canine.CanineModel._repeat_molecules")
-def molecules_read_by_place(original: Any) -> Any:
-    """Each molecule is repeated for its characters, and the last one by what is left of the length, which makes the length a
-    constant. Each character reads its own."""
-
-    def repeat_molecules(self: Any, molecules: Tensor, char_seq_length: int) -> Tensor:
-        place = torch.arange(char_seq_length, device=molecules.device) // self.config.downsampling_rate + 1
-        return molecules[:, place.clamp(max=molecules.shape[1] - 1)]
-
-    return repeat_molecules
-
-
 @replaces("canine.modeling_canine.CanineModel._downsample_attention_mask")
 def mask_pooled_in_rows(original: Any) -> Any:
     """``max_pool1d`` makes a constant of the length of what it pools. The mask is pooled as a table."""

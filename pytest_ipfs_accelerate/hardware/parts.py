@@ -47,8 +47,8 @@ def calls_encoder(model: PreTrainedModel) -> bool:
 
 
 def of_encoder(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that the encoder of an encoder-decoder model is called with when it generates. They need not be among its
-    ``inputs``: pop2piano puts an embedding in front of its sounds, and pp_formulanet's encoder reads no ``input_ids``."""
+    """The tensors that the encoder of an encoder-decoder model is called with when it generates. They need not be its
+    ``inputs``: pop2piano puts the embedding of a composer in front of its sounds."""
     with _capture_forward(model.get_encoder()) as calls:
         model.generate(**copy.deepcopy(dict(inputs)))  # type: ignore[operator]
     return {name: value for name, value in calls[0].items() if isinstance(value, Tensor)}
@@ -91,7 +91,7 @@ def left_over(
     found = {
         path: module
         for path, module in model.named_modules()
-        if path and _multiplies(module) and not _touches(path, taken) and not _looks_up(module)
+        if path and _multiplies(module) and _is_called(module) and not _touches(path, taken) and not _looks_up(module)
     }
     largest = {
         path: module for path, module in found.items() if not _touches(path.rpartition(".")[0], found, below=False)
@@ -104,6 +104,11 @@ def left_over(
 
 def _multiplies(module: nn.Module) -> bool:
     return any(parameter.dim() > 1 for parameter in module.parameters())
+
+
+def _is_called(module: nn.Module) -> bool:
+    """Whether a module has a forward, which a list of modules has not."""
+    return type(module).forward is not nn.Module.forward
 
 
 def _looks_up(module: nn.Module) -> bool:

@@ -352,3 +352,10 @@ def test_the_numbers_of_a_generation_that_keeps_none_are_those_of_its_steps() ->
         outputs = TorchEndpoint(model, torch.device("cpu"), "cpu").generate({})
         assert outputs["tokens"].tolist() == [[1, 2, 3]]
         assert outputs["logits"][0, :, 0].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_xlstm_counts_for_itself_how_far_it_is() -> None:
+    for offset in (0, 7):
+        arguments = {"cache_params": SimpleNamespace(seqlen_offset=torch.tensor([offset]))}
+        assert in_decode(arguments) is (offset > 0)
+    assert not in_decode({"cache_params": None})

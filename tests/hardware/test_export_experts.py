@@ -6,12 +6,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 from traces import Inputs, original_of, same, takes_another
+from transformers import HiggsAudioV2Config
+from transformers.models.higgs_audio_v2 import modeling_higgs_audio_v2
 
 from pytest_ipfs_accelerate.hardware import export_experts  # noqa: F401 (its replacements are registered by its import)
+from pytest_ipfs_accelerate.hardware.export import _export
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 
 WIDTH, EXPERTS = 6, 3
@@ -140,3 +144,82 @@ def test_a_replacement_is_needed(case: tuple[Any, Any, nn.Module, Inputs]) -> No
     original, replaced, made, inputs = case
     assert takes_another(Bound(replaced, made), inputs)
     assert not takes_another(Bound(original, made), inputs)
+
+
+class Attends(nn.Module):
+    """A self-attention that is no part of what is compared."""
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+        return hidden_states.flip(-1), None
+
+
+def higgs(kind: str, *args: Any) -> Any:
+    sizes = {
+        "hidden_size": 8,
+        "intermediate_size": 4,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+    }
+    config = HiggsAudioV2Config(**sizes, vocab_size=20, num_hidden_layers=1, num_codebooks=2, codebook_size=9)  # type: ignore[arg-type]
+    config.audio_token_id, config.audio_delay_token_id, config.pad_token_id = 7, 8, 0
+    found = getattr(modeling_higgs_audio_v2, kind)(config, *args)
+    for parameter in found.parameters():
+        nn.init.normal_(parameter)
+    return found.eval()
+
+
+@torch.no_grad()
+def test_words_and_sounds_of_higgs_go_through_both_networks() -> None:
+    torch.manual_seed(7)
+    path = "higgs_audio_v2.modeling_higgs_audio_v2.HiggsAudioV2DecoderLayer.forward"
+    original = original_of(path)
+    replaced, layer, hidden = PATCHES[path](original), higgs("HiggsAudioV2DecoderLayer", 0), torch.randn(2, 5, 8)
+    layer.self_attn = Attends()
+    for mask in (torch.rand(2, 5) < 0.5, torch.zeros(2, 5, dtype=torch.bool), torch.ones(2, 5, dtype=torch.bool), None):
+        found = replaced(layer, hidden, position_embeddings=None, audio_token_mask=mask)
+        assert same(found, original(layer, hidden.clone(), None, audio_token_mask=mask))
+        assert mask is None or not same(
+            found, replaced(layer, hidden, position_embeddings=None, audio_token_mask=~mask)
+        )
+
+
+@torch.no_grad()
+def test_the_frames_of_higgs_that_count_come_first() -> None:
+    torch.manual_seed(7)
+    path = "higgs_audio_v2.modeling_higgs_audio_v2.HiggsAudioV2Model.forward"
+    original = original_of(path)
+    replaced, model = PATCHES[path](original), higgs("HiggsAudioV2Model")
+    frames, counts = (
+        torch.randint(0, 9, (2, 4, 2)),
+        torch.tensor([[True, False, True, False], [False, False, True, False]]),
+    )
+    for tokens, mask in (
+        ([[7, 8, 3, 4, 5], [2, 3, 7, 4, 5]], counts),
+        ([[1, 2, 3, 4, 5], [2, 3, 4, 4, 5]], torch.zeros_like(counts)),
+    ):
+        given = {"input_ids": torch.tensor(tokens), "audio_input_ids": frames, "audio_input_ids_mask": mask}
+        given["attention_mask"] = torch.ones(2, 5, dtype=torch.long)
+        found = replaced(model, **given)["last_hidden_state"]
+        assert same(found, original(model, **given)["last_hidden_state"])
+        other = replaced(model, **(given | {"audio_input_ids": frames.flip(1)}))["last_hidden_state"]
+        assert same(found, other) is not bool(mask.any())
+
+
+class Scatters(nn.Module):
+    """What higgs does with its sounds."""
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return hidden.masked_scatter(mask[..., None], hidden[mask] * 2)
+
+
+def test_onnx_runtime_scatters_nothing() -> None:
+    """Where this fails, a gathering of nothing is run: the replacements of higgs can go."""
+    hidden, mask = torch.randn(2, 3, 4), torch.tensor([[True, False, True], [False, False, True]])
+    component = _export(Scatters().eval(), {"hidden": hidden, "mask": mask}, "")
+    session = onnxruntime.InferenceSession(component.onnx)
+    names = [value.name for value in session.get_inputs()]
+    (found,) = session.run(None, dict(zip(names, (hidden.numpy(), mask.numpy()), strict=True)))
+    assert torch.allclose(torch.tensor(found), Scatters()(hidden, mask))
+    with pytest.raises(Exception, match="invalid index found"):
+        session.run(None, dict(zip(names, (hidden.numpy(), torch.zeros_like(mask).numpy()), strict=True)))

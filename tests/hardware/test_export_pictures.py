@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from traces import Call, Inputs, original_of, same, takes_another
 from transformers import RadioConfig
 from transformers.exporters.utils import precompute_export_inputs
+from transformers.models.hunyuan_vl.configuration_hunyuan_vl import HunYuanVLVisionConfig
+from transformers.models.hunyuan_vl.modeling_hunyuan_vl import HunYuanVLVisionPatchEmbed, HunYuanVLVisionTransformer
 from transformers.models.lfm3_vl.configuration_lfm3_vl import Lfm3VlVisionConfig
 from transformers.models.lfm3_vl.modeling_lfm3_vl import Lfm3VlVisionShortConv
 from transformers.models.minicpm_ocr.modeling_minicpm_ocr import MiniCPMOcrMerger
+from transformers.models.minicpmv4_7.modeling_minicpmv4_7 import MiniCPMV4_7Merger
 from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRProjector
 from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
 
@@ -56,10 +59,10 @@ def convolution(function: Any) -> Call:
     return lambda hidden, grid: function(module, hidden, grid if ours else grid.tolist())
 
 
-def minicpm(function: Any) -> Call:
+def minicpm(function: Any, kind: Any = MiniCPMOcrMerger) -> Call:
     vision, text = SimpleNamespace(hidden_size=4), SimpleNamespace(hidden_size=8)
     config = SimpleNamespace(merge_kernel_size=(2, 2), merger_times=2, vision_config=vision, text_config=text)
-    merger = MiniCPMOcrMerger(config)  # type: ignore[arg-type]
+    merger = kind(config)
     return lambda hidden, sizes: torch.cat(function(merger, hidden, sizes))
 
 
@@ -75,6 +78,42 @@ def radio(function: Any) -> Call:
     return lambda pixels, grid: function(module, pixels, grid)
 
 
+def hunyuan_config() -> HunYuanVLVisionConfig:
+    sizes = {"hidden_size": 4, "text_hidden_size": 8, "patch_size": 2, "max_image_size": 10, "num_hidden_layers": 0}
+    return HunYuanVLVisionConfig(**sizes)  # type: ignore[arg-type]
+
+
+def drawn(module: nn.Module) -> Any:
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    return module
+
+
+def hunyuan_embeddings(function: Any) -> Call:
+    module = drawn(HunYuanVLVisionPatchEmbed(hunyuan_config()))
+    return lambda pixels, grid: function(module, pixels, grid)
+
+
+class Given(nn.Module):
+    """Embeddings that are given."""
+
+    def forward(self, hidden: Tensor, grid: Tensor) -> Tensor:
+        return hidden[None]
+
+
+def hunyuan(function: Any) -> Call:
+    """The tower without the layers whose attention takes pictures apart, which is replaced by itself."""
+    tower = drawn(HunYuanVLVisionTransformer(hunyuan_config()))
+    tower.embeddings = Given()
+    return lambda hidden, grid: function(tower, hidden, grid)["pooler_output"]
+
+
+def stills(pictures: int, length: int) -> tuple[Tensor, ...]:
+    sizes = [(1, 4, 6), (1, 6, 4), (1, 4, 4)] if length < 10 else [(1, 4, 8), (1, 6, 6), (1, 4, 6)]
+    grid = torch.tensor(sizes[:pictures])
+    return torch.randn(int(grid.prod(1).sum()), 12), grid
+
+
 CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
     "paddleocr_vl.modeling_paddleocr_vl.PaddleOCRProjector.forward": (paddle, patches),
     "video_llama_3.modeling_video_llama_3.VideoLlama3VisionModel.pixel_unshuffle": (
@@ -83,6 +122,15 @@ CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
     ),
     "lfm3_vl.modeling_lfm3_vl.Lfm3VlVisionShortConv.forward": (convolution, patches),
     "minicpm_ocr.modeling_minicpm_ocr.MiniCPMOcrMerger.forward": (minicpm, pictures_of_fours),
+    "minicpmv4_7.modeling_minicpmv4_7.MiniCPMV4_7Merger.forward": (
+        lambda function: minicpm(function, MiniCPMV4_7Merger),
+        pictures_of_fours,
+    ),
+    "hunyuan_vl.modeling_hunyuan_vl.HunYuanVLVisionPatchEmbed.forward": (hunyuan_embeddings, stills),
+    "hunyuan_vl.modeling_hunyuan_vl.HunYuanVLVisionTransformer.forward": (
+        hunyuan,
+        lambda pictures, length: (stills(pictures, length)[0][:, :4], stills(pictures, length)[1]),
+    ),
     "radio.modeling_radio.RadioPatchEmbeddings._embed_packed_patches": (radio, pictures_without_frames),
 }
 

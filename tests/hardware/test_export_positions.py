@@ -1,4 +1,4 @@
-"""Relative positions of any length: the numbers of the table."""
+"""Positions of any length and any batch: the numbers of the original."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 from traces import original_of, same, takes_another
+from transformers import DynamicCache, ProphetNetConfig, TvpConfig
+from transformers.models.prophetnet.modeling_prophetnet import ProphetNetPositionalEmbeddings
+from transformers.models.tvp.modeling_tvp import TvpFramePadPrompter, TvpVisualInputEmbedding
 
 from pytest_ipfs_accelerate.hardware import export_positions  # noqa: F401 (registers what it replaces)
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
@@ -53,3 +56,83 @@ def test_the_table_takes_no_longer_sound(path: str) -> None:
         return original(module, hidden)
 
     assert not takes_another(seen, frames)
+
+
+PROPHET = "prophetnet.modeling_prophetnet.ProphetNetPositionalEmbeddings.forward"
+
+
+def behind(function: Any) -> Any:
+    """The position of one token behind what a cache holds."""
+    module: Any = ProphetNetPositionalEmbeddings(ProphetNetConfig(hidden_size=8, max_position_embeddings=32))
+    torch.nn.init.normal_(module.weight)
+
+    def call(keys: Tensor) -> Any:
+        cache = DynamicCache()
+        cache.update(keys, keys, 0)
+        return function(module, (keys.shape[0], 1), keys.device, past_key_values=cache)
+
+    return call
+
+
+def keys(batch: int, length: int) -> tuple[Tensor, ...]:
+    return (torch.randn(batch, 1, length, 2),)
+
+
+@torch.no_grad()
+def test_prophetnet_stands_behind_its_past() -> None:
+    """Where the second half fails, transformers or torch no longer has the fault: the replacement can go."""
+    original = original_of(PROPHET)
+    replaced = PATCHES[PROPHET](original)
+    torch.manual_seed(7)
+    expected = behind(original)
+    torch.manual_seed(7)
+    found = behind(replaced)
+    for length in (1, 4, 9):
+        given = keys(2, length)
+        assert same(found(*given), expected(*given))
+        assert not same(found(*keys(2, length + 1)), expected(*given))
+    empty = DynamicCache()
+    first = replaced(
+        ProphetNetPositionalEmbeddings(ProphetNetConfig(hidden_size=8)), (2, 3), "cpu", past_key_values=empty
+    )
+    assert first[1].tolist() == [[1, 2, 3]] * 2
+    assert takes_another(behind(replaced), keys)
+    assert not takes_another(behind(original), keys)
+
+
+def framed(function: Any) -> Any:
+    prompter: Any = TvpFramePadPrompter(TvpConfig(num_frames=2, max_img_size=8, visual_prompt_size=2))
+    return lambda pixels: function(prompter, pixels)
+
+
+def placed(function: Any) -> Any:
+    embedding: Any = TvpVisualInputEmbedding(TvpConfig(hidden_size=4, max_grid_row_position_embeddings=6))
+    return lambda grid: function(embedding, grid, interpolate_pos_encoding=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "inputs"),
+    [
+        ("TvpFramePadPrompter.forward", framed, lambda batch, length: (torch.randn(batch, 2, 3, 8, 8),)),
+        (
+            "TvpVisualInputEmbedding.add_2d_positional_embeddings",
+            placed,
+            lambda batch, length: (torch.randn(batch, length, 4, 4),),
+        ),
+    ],
+)
+@torch.no_grad()
+def test_tvp_adds_the_same_to_each_picture(name: str, make: Any, inputs: Any) -> None:
+    """Where the last line fails, transformers or torch no longer has the fault: the replacement can go."""
+    path = f"tvp.modeling_tvp.{name}"
+    original = original_of(path)
+    torch.manual_seed(7)
+    expected = make(original)
+    torch.manual_seed(7)
+    found = make(PATCHES[path](original))
+    (pictures,) = inputs(3, 5)
+    one_by_one = torch.cat([expected(picture[None].clone()) for picture in pictures])
+    assert same(found(pictures), one_by_one)
+    assert not same(one_by_one, pictures)
+    assert takes_another(make(PATCHES[path](original)), inputs)
+    assert not takes_another(make(original), inputs)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper
 
 from pytest_ipfs_accelerate.hardware.export_patches import patched
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.hardware.export_resize import FILTERS, resized_by_weights
 
 SIZES = [(3, 4), (7, 9), (12, 20), (1, 1)]
@@ -56,6 +57,36 @@ def test_a_trace_keeps_the_size_free() -> None:
         )
     other = torch.zeros(1, 1, 6, 8)
     assert torch.allclose(program.module()(other), Resize()(other), atol=1e-6)
+
+
+@pytest.mark.parametrize("path", [path for path in PATCHES if "efficientnet" in path or "align" in path])
+def test_a_window_wider_than_the_picture_is_a_mean(path: str) -> None:
+    pooler = torch.nn.AvgPool2d(8, ceil_mode=True)
+    forward = PATCHES[path](pooler.__call__)
+    for size in ((3, 5), (8, 8), (1, 1), (9, 20)):
+        image = torch.randn(2, 4, *size)
+        assert torch.allclose(forward(image), pooler(image), atol=1e-6)
+        assert not torch.allclose(forward(image), pooler(image + 0.1), atol=1e-2)
+    assert F.avg_pool2d is torch._C._nn.avg_pool2d
+
+
+def test_openvino_takes_no_window_wider_than_the_picture() -> None:
+    """Where this fails, OpenVINO reads it: the replacement can go."""
+    node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[8, 8], strides=[8, 8], ceil_mode=1)
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, *size])
+        for name, size in zip("xy", ([3, 5], [1, 1]), strict=True)
+    ]
+    model = helper.make_model(
+        helper.make_graph([node], "pool", values[:1], values[1:]),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=9,
+    ).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    image = np.ones((1, 1, 3, 5), "float32")
+    assert session.run(None, {"x": image})[0].item() == pytest.approx(1)
+    with pytest.raises(RuntimeError, match="AveragePool"):
+        openvino.compile_model(openvino.Core().read_model(model), "CPU")
 
 
 def test_the_antialias_of_openvino_is_another() -> None:

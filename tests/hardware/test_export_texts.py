@@ -1,16 +1,23 @@
-"""Texts embedded at once: the numbers of the original, for another batch."""
+"""Texts taken at once: the numbers of the original, for another batch and another length."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from cases import recipe
-from torch import Tensor
-from traces import same, takes_another
+from torch import Tensor, nn
+from traces import Call, Inputs, original_of, same, takes_another
+from transformers import CanineConfig
+from transformers.models.canine.modeling_canine import CanineAttention
+from transformers.models.udop.modeling_udop import get_visual_bbox
 
 from pytest_ipfs_accelerate.hardware import export_texts  # noqa: F401 (registers what it replaces)
 from pytest_ipfs_accelerate.hardware.export_patches import patched
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 
 
@@ -43,3 +50,110 @@ def test_the_cache_takes_no_other_texts() -> None:
     with patched():
         assert takes_another(model.get_language_embedding, texts)
     assert not takes_another(model.get_language_embedding, texts)
+
+
+def windows(function: Any) -> Call:
+    """Attention in windows of four characters."""
+    config = CanineConfig(hidden_size=8, num_attention_heads=2, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
+    module = CanineAttention(config, True, False, False, 4, 4, 4, 4)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    return lambda hidden, mask: function(module.eval(), hidden, mask)
+
+
+def characters(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Texts of several windows, the last of which is not full; one character of each is masked."""
+    count = 2 * length + 1
+    mask = torch.ones(batch, count)
+    mask[:, 1] = 0
+    return torch.randn(batch, count, 8), mask[:, None].expand(-1, count, -1)
+
+
+def pooled(function: Any) -> Call:
+    return lambda mask: function(None, mask, 4)
+
+
+def pages(function: Any) -> Call:
+    """Words on pages of nine patches."""
+    return lambda patches, words, boxes, mask: function(
+        patches, words.clone(), boxes, None, mask, num_patches=3, image_size=6, patch_size=2
+    )
+
+
+def words(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Two words stand nowhere, at 0 and at 1."""
+    boxes = torch.rand(batch, length, 4)
+    boxes[:, 0], boxes[:, 1] = 0.0, 1.0
+    return torch.randn(batch, 9, 4), torch.randn(batch, length, 4), boxes, torch.ones(batch, length)
+
+
+TEXTS: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
+    "canine.modeling_canine.CanineAttention.forward": (windows, characters),
+    "canine.modeling_canine.CanineModel._downsample_attention_mask": (
+        pooled,
+        lambda batch, length: (torch.rand(batch, 4 * length + 3),),
+    ),
+    "udop.modeling_udop.combine_image_text_embeddings": (pages, words),
+}
+
+
+@pytest.mark.parametrize("path", TEXTS)
+@torch.no_grad()
+def test_a_text_at_once_is_that_of_the_loop(path: str) -> None:
+    calls, inputs = TEXTS[path]
+    original = original_of(path)
+    torch.manual_seed(1)
+    expected = calls(original)
+    torch.manual_seed(1)
+    replaced = calls(PATCHES[path](original))
+    for batch, length in ((1, 2), (2, 3), (3, 17)):
+        given = inputs(batch, length)
+        assert same(replaced(*given), expected(*given))
+        assert not same(replaced(given[0].flip(1), *given[1:]), expected(*given))
+
+
+@pytest.mark.parametrize("path", TEXTS)
+@torch.no_grad()
+def test_the_loop_takes_no_other_text(path: str) -> None:
+    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
+    calls, inputs = TEXTS[path]
+    original = original_of(path)
+    torch.manual_seed(7)
+    assert takes_another(calls(PATCHES[path](original)), inputs)
+    assert not takes_another(calls(original), inputs)
+
+
+@torch.no_grad()
+def test_canine_by_other_rules_goes_the_old_way() -> None:
+    calls: list[Any] = []
+    replaced = PATCHES["canine.modeling_canine.CanineAttention.forward"](lambda *args: calls.append(args))
+    hidden, mask = characters(1, 4)
+    for rules in ((True, True), (True, False, True), (False,), (True, False, False, 8, 4, 4, 4)):
+        replaced(CanineAttention(CanineConfig(hidden_size=8, num_attention_heads=2), *rules), hidden, mask)
+    assert len(calls) == 4
+
+
+def test_a_word_gets_the_patch_it_stands_on_and_the_others_follow() -> None:
+    combine = PATCHES["udop.modeling_udop.combine_image_text_embeddings"](
+        original_of("udop.modeling_udop.pad_sequence")
+    )
+    patches = torch.arange(1.0, 10.0).view(1, 9, 1)
+    embedded, boxes, mask = combine(
+        patches, torch.zeros(1, 1, 1), torch.tensor([[[0.4, 0.4, 0.6, 0.6]]]), None, torch.ones(1, 1), 3, 0, 6, 2
+    )
+    assert embedded.flatten().tolist() == [5, 1, 2, 3, 4, 6, 7, 8, 9, 0]
+    assert mask.tolist() == [[1] * 9 + [0]]
+    assert torch.allclose(boxes[0, 1].float(), get_visual_bbox(6, 2)[0])
+
+
+def test_a_mask_that_masks_nothing_is_written_out() -> None:
+    """Where the last line fails, transformers no longer has the fault: the replacement can go."""
+    path = "diffusion_gemma.modeling_diffusion_gemma.DiffusionGemmaDecoderModel.forward"
+    asked: list[bool] = []
+    forward = PATCHES[path](lambda self, mask: asked.append(bool(mask.all())))
+    forward(None, torch.ones(2))
+    assert asked == [False]
+    assert bool(torch.ones(2).all())
+    assert "decoder_attention_mask.all()" in inspect.getsource(
+        original_of(path.replace("forward", "create_diffusion_decoder_attention_mask"))
+    )

@@ -32,6 +32,14 @@ def test_the_largest_number_stays_the_largest(descending: bool) -> None:
     assert torch.equal(found, torch.argsort(numbers, descending=descending))
 
 
+def test_a_sort_of_keys_that_differ_need_not_be_stable() -> None:
+    """The exporter leaves a stable one without its shape, and onnxscript does not translate it."""
+    calls: list[Any] = []
+    argsort = sorted_in_order(lambda *args, **kwargs: calls.append(kwargs))  # type: ignore[arg-type, return-value]
+    argsort(torch.tensor([1, 0, 1]), stable=True)
+    assert calls == [{"dim": -1, "descending": False}]
+
+
 def test_other_numbers_go_the_old_way() -> None:
     calls: list[Any] = []
     argsort = sorted_in_order(lambda *args, **kwargs: calls.append((args, kwargs)))  # type: ignore[arg-type, return-value]

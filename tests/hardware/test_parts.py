@@ -100,10 +100,31 @@ def test_kosmos_2_5_projects_its_picture_between_its_parts() -> None:
 
 
 def test_a_decoder_that_is_given_its_tokens_gets_no_others() -> None:
-    model, inputs = opened("dia", "automatic-speech-recognition")
-    assert decoder_prompt(model, inputs) == {}
-    assert list(of_encoder(inputs)) == ["input_ids", "attention_mask"]
-    with pytest.raises(RuntimeError, match="decompose_prefill_decode failed"):
-        utils.decompose_prefill_decode(model, inputs | {"decoder_input_ids": torch.tensor([[1, 2, 3]] * 2)})
+    """dia calls them ``decoder_input_ids``; pp_formulanet, whose encoder reads pictures, ``input_ids``."""
+    for name, task in (("dia", "automatic-speech-recognition"), ("pp_formulanet", "image-text-to-text")):
+        model, inputs = opened(name, task)
+        assert decoder_prompt(model, inputs) == {}
+        assert "decoder_input_ids" not in of_encoder(model, inputs)
+        with pytest.raises(RuntimeError, match="decompose_prefill_decode failed"):
+            utils.decompose_prefill_decode(model, inputs | {"decoder_input_ids": torch.tensor([[1, 2, 3]] * 2)})
     assert decoder_prompt(*opened("whisper", "automatic-speech-recognition"))["decoder_input_ids"].shape == (2, 3)
     assert decoder_prompt(*opened("llava", "image-text-to-text")) == {}
+
+
+def test_an_encoder_gets_what_its_generation_calls_it_with() -> None:
+    model, inputs = opened("pop2piano", "automatic-speech-recognition")
+    given = of_encoder(model, inputs)
+    assert "inputs_embeds" in given
+    assert "input_features" not in given
+    assert given["inputs_embeds"].shape[1] > inputs["input_features"].shape[1]  # what a composer is, in front
+    model, inputs = opened("whisper", "automatic-speech-recognition")
+    assert {name: tuple(tensor.shape) for name, tensor in of_encoder(model, inputs).items()} == {
+        name: tuple(tensor.shape) for name, tensor in inputs.items()
+    }
+
+
+def test_of_a_list_of_modules_each_is_left_over() -> None:
+    """granite4_vision projects the layers of its tower one by one, with modules that it holds in a list."""
+    model, inputs = opened("granite4_vision", "feature-extraction")
+    found = left_over(model, inputs, ["vision_tower", "language_model"])
+    assert found.keys() >= {f"layerwise_projectors.{number}" for number in range(len(model.layerwise_projectors))}
