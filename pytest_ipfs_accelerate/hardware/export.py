@@ -134,6 +134,9 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
                 components[name] = _export(*part)
         for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
             components[path] = _export(model.get_submodule(path), arguments, path)
+    elif any(tensor.is_floating_point() for tensor in inputs.values()):
+        for path, arguments in left_over(model, inputs, [], generates=True, outside=True).items():
+            components[path] = _export(model.get_submodule(path), arguments, path)
     return Program(checkpoint, components, inputs, generates=True, notes=notes)
 
 

@@ -113,8 +113,12 @@ def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
     if model.config.is_encoder_decoder and not calls_encoder(model):
         return parts | {"encoder": (model.get_encoder(), of_encoder(model, inputs))}
-    in_parts = merges_features(model) or "prefill" not in parts
-    return _multimodal(model, inputs, parts) if in_parts else _outermost(model, parts)
+    if merges_features(model) or "prefill" not in parts:
+        return _multimodal(model, inputs, parts)
+    found = _outermost(model, parts)
+    if any(tensor.is_floating_point() for tensor in inputs.values()):
+        found |= _left_over(model, inputs, [], generates=True, outside=True)
+    return found
 
 
 def _multimodal(
@@ -126,9 +130,9 @@ def _multimodal(
 
 
 def _left_over(
-    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str], *, generates: bool = False
+    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str], **where: bool
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
-    rest = left_over(model, inputs, taken, generates=generates)
+    rest = left_over(model, inputs, taken, **where)
     return {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -83,11 +84,17 @@ def multimodal_parts(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> di
 
 
 def left_over(
-    model: Any, inputs: Mapping[str, Any], taken: Sequence[str], *, generates: bool = False
+    model: Any,
+    inputs: Mapping[str, Any],
+    taken: Sequence[str],
+    *,
+    generates: bool = False,
+    outside: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """The modules that the known parts of a multimodal model leave to torch though they multiply by a matrix, such as the head
     of a classifier: the largest that hold none of these parts and look no token up, by path, with the arguments of their
-    call, in a forward of the model or in its generation."""
+    call, in a forward of the model or in its generation; with ``outside`` of those alone that it calls outside of its
+    forward, as chameleon makes words of a picture."""
     found = {
         path: module
         for path, module in model.named_modules()
@@ -98,8 +105,25 @@ def left_over(
     }
     with ExitStack() as stack, torch.no_grad():
         calls = {path: stack.enter_context(_capture_forward(module)) for path, module in largest.items()}
+        if outside:
+            stack.enter_context(utils.patch_attributes([(model, "forward", partial(_forgotten, list(calls.values())))]))
         (model.generate if generates else model)(**copy.deepcopy(dict(inputs)))
     return {path: arguments[-1] for path, arguments in calls.items() if arguments}
+
+
+def _forgotten(calls: Sequence[list[Any]], original: Any) -> Any:
+    """A forward that leaves no trace in ``calls``."""
+
+    @wraps(original)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        seen = [len(found) for found in calls]
+        try:
+            return original(*args, **kwargs)
+        finally:
+            for found, before in zip(calls, seen, strict=True):
+                del found[before:]
+
+    return forward
 
 
 def _multiplies(module: nn.Module) -> bool:

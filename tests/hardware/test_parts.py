@@ -128,3 +128,15 @@ def test_of_a_list_of_modules_each_is_left_over() -> None:
     model, inputs = opened("granite4_vision", "feature-extraction")
     found = left_over(model, inputs, ["vision_tower", "language_model"])
     assert found.keys() >= {f"layerwise_projectors.{number}" for number in range(len(model.layerwise_projectors))}
+
+
+def test_what_a_generation_calls_outside_of_its_forward_is_left_over() -> None:
+    """chameleon makes words of its picture by ``vqmodel.encode``, and its prefill is whole."""
+    model, inputs = opened("chameleon", "image-text-to-text")
+    assert not merges_features(model)
+    found = left_over(model, inputs, [], generates=True, outside=True)
+    assert found.keys() == {"model.vqmodel.encoder", "model.vqmodel.quant_conv"}
+    everything = left_over(model, inputs, [], generates=True)
+    assert everything.keys() > found.keys()
+    assert "lm_head" in everything
+    assert left_over(*opened("bert", "text-generation"), [], generates=True, outside=True) == {}
