@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -13,8 +14,10 @@ from cases import job, recipe, task_on
 
 from pytest_ipfs_accelerate import comparing, runner
 from pytest_ipfs_accelerate.bench import Bench, Fault, Recent, checkpoint_key, forms_of, program_key, reference_of
+from pytest_ipfs_accelerate.hardware.torch_device import Cpu, cast
 from pytest_ipfs_accelerate.matrix import Case
-from pytest_ipfs_accelerate.opening import load
+from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
+from pytest_ipfs_accelerate.opening import load, open_task
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.tasks.base import Task
 from pytest_ipfs_accelerate.verdict import Outcome, Stage
@@ -191,3 +194,23 @@ def test_nothing_compared_is_not_a_pass(monkeypatch: pytest.MonkeyPatch) -> None
     verdict = run_case(job("vit", "image-classification", "cpu"), lambda stage: None)
     assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
     assert "no raw output to compare" in verdict.reason
+
+
+@torch.no_grad()
+def test_complex_numbers_stay_complex_in_the_reference() -> None:
+    """llama4 keeps its rotations as complex numbers, of which ``Module.to(dtype)`` leaves the real part: every hardware that
+    was right departed from a reference that was wrong."""
+    asked = job("llama4", "image-feature-extraction", "cpu")
+    task = open_task(asked, build_checkpoint(asked.recipe))
+    encoded, model = task.encode(list(task.samples())), task.checkpoint.model
+    plain = model(**encoded).last_hidden_state
+    assert torch.equal(Cpu().lower(task.checkpoint, None).forward(encoded)["last_hidden_state"], plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        cut = copy.deepcopy(model).to(torch.float32)(**encoded).last_hidden_state
+    assert not torch.allclose(
+        cut, plain, atol=1e-2
+    )  # where this fails, torch keeps them: nothing has to be done about it
+    half = cast(copy.deepcopy(model), torch.bfloat16)
+    assert half.rotary_embedding.freqs_ci.dtype is torch.complex64
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}

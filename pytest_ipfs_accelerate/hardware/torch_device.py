@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.checkpoint import Checkpoint
 from ..words import plural
@@ -103,13 +103,20 @@ class TorchEndpoint(Endpoint):
         return evidence
 
 
+def cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model with its real numbers in ``dtype``. ``Module.to`` makes real numbers of complex ones, too, such as the rotations
+    that llama4 keeps, and leaves their imaginary part out."""
+    model._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)  # type: ignore[no-untyped-call]
+    return model
+
+
 class TorchHardware(Hardware):
     """Torch eager in the precision that is asked for, fp32 where none is."""
 
     def lower(self, checkpoint: Checkpoint, program: Program | None) -> TorchEndpoint:
         model: Any = copy.deepcopy(checkpoint.model)
         device, name = self.place()
-        return TorchEndpoint(model.to(device, _DTYPES[self.precision or "fp32"]), device, name)
+        return TorchEndpoint(cast(model.to(device), _DTYPES[self.precision or "fp32"]), device, name)
 
     @abstractmethod
     def place(self) -> tuple[torch.device, str]:
