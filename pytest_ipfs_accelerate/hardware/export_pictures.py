@@ -319,3 +319,22 @@ def written_in_rows(merger: Any, patches: Tensor, grid: Tensor) -> Tensor:
     text = torch.where(newline[:, None], merger.mlp(merger.image_newline), words[block])
     text = torch.where(last[:, None], merger.image_end, text)
     return merger.after_rms(torch.where(first[:, None], merger.image_begin, text))  # type: ignore[no-any-return]
+
+
+@replaces("ernie4_5_vl_moe.modeling_ernie4_5_vl_moe.Ernie4_5_VLMoeVariableResolutionResamplerModel._temporal_slicing")
+def frames_paired_at_once(original: Any) -> Any:
+    """Every second frame of a film is put beside the one before it, and a still beside itself, in loops over both."""
+
+    def slicing(self: Any, hidden_states: Tensor, grid_thw: Tensor) -> Tensor:
+        frames = grid_thw[:, :1]
+        words = grid_thw[:, 1:].prod(1, keepdim=True) // self.spatial_merge_size**2
+        pairs = torch.cat([torch.where(frames == 1, 1, frames // 2), words, torch.ones_like(words)], dim=1)
+        count = pairs.prod(1).sum().item()
+        torch._check(count > 1)  # type: ignore[no-untyped-call]
+        at = patches_of(pairs, count)
+        words, frames = words[at.picture, 0], frames[at.picture, 0]
+        ends = (grid_thw[:, 0] * (grid_thw[:, 1:].prod(1) // self.spatial_merge_size**2)).cumsum(0)
+        first = (ends[at.picture] - frames * words) + 2 * at.frame * words + at.row
+        return torch.cat([hidden_states[first], hidden_states[first + torch.where(frames > 1, words, 0)]], dim=-1)
+
+    return slicing

@@ -104,8 +104,8 @@ class TorchEndpoint(Endpoint):
 
 
 def cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The model with its real numbers in ``dtype``. ``Module.to`` makes real numbers of complex ones, too, such as the rotations
-    that llama4 keeps, and leaves their imaginary part out."""
+    """The model with its real numbers in ``dtype``. ``Module.to`` makes real numbers of complex ones, too, such as llama4's
+    rotations, and leaves their imaginary part out."""
     model._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)  # type: ignore[no-untyped-call]
     return model
 

@@ -114,6 +114,13 @@ def stills(pictures: int, length: int) -> tuple[Tensor, ...]:
     return torch.randn(int(grid.prod(1).sum()), 12), grid
 
 
+def films(pictures: int, length: int) -> tuple[Tensor, ...]:
+    """Films and a still, merged two by two; of an odd number of frames the last one is left out."""
+    sizes = [(2, 4, 6), (1, 2, 4), (4, 2, 2)] if length < 10 else [(4, 2, 6), (3, 2, 2), (1, 2, 4)]
+    grid = torch.tensor(sizes[:pictures])
+    return torch.randn(int(grid.prod(1).sum()) // 4, 5), grid
+
+
 CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
     "paddleocr_vl.modeling_paddleocr_vl.PaddleOCRProjector.forward": (paddle, patches),
     "video_llama_3.modeling_video_llama_3.VideoLlama3VisionModel.pixel_unshuffle": (
@@ -130,6 +137,10 @@ CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
     "hunyuan_vl.modeling_hunyuan_vl.HunYuanVLVisionTransformer.forward": (
         hunyuan,
         lambda pictures, length: (stills(pictures, length)[0][:, :4], stills(pictures, length)[1]),
+    ),
+    "ernie4_5_vl_moe.modeling_ernie4_5_vl_moe.Ernie4_5_VLMoeVariableResolutionResamplerModel._temporal_slicing": (
+        lambda function: lambda hidden, grid: function(SimpleNamespace(spatial_merge_size=2), hidden, grid),
+        films,
     ),
     "radio.modeling_radio.RadioPatchEmbeddings._embed_packed_patches": (radio, pictures_without_frames),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from traces import same, takes_another
 from transformers.exporters import exporter_dynamo, utils
 
-from pytest_ipfs_accelerate.hardware.export_inputs import reads_the_future
+from pytest_ipfs_accelerate.hardware.export_inputs import adds_what_is_taken, reads_the_future
 from pytest_ipfs_accelerate.hardware.export_patches import patched
 from pytest_ipfs_accelerate.hardware.export_sizes import gathered, length, lengths_stay_symbols
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
@@ -74,3 +75,32 @@ def test_the_future_that_a_decoder_reads_is_an_input() -> None:
     with patched():
         _, prepared, _ = exporter_dynamo.prepare_for_export(model, {"future_values": future})
     assert prepared.keys() == {"future_values"}
+
+
+class Resampler(torch.nn.Module):
+    """Reads a table of sizes, and takes nothing else by name."""
+
+    spatial_merge_size = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(_attn_implementation="sdpa")
+
+    def forward(self, hidden: torch.Tensor, grid_thw: torch.Tensor) -> torch.Tensor:
+        return hidden
+
+
+class Tower(Resampler):
+    def forward(self, hidden: torch.Tensor, grid_thw: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        return hidden
+
+
+def test_what_a_part_does_not_take_is_not_added() -> None:
+    inputs = {"hidden": torch.ones(8, 4), "grid_thw": torch.tensor([[1, 2, 4]])}
+    added = utils.prepare_for_export(Resampler(), dict(inputs))[1].keys() - inputs.keys()
+    assert "cu_seqlens" in added  # no longer? then it can go
+    prepared = adds_what_is_taken(utils.prepare_for_export)
+    assert prepared(Resampler(), dict(inputs))[1].keys() == inputs.keys()
+    assert prepared(Tower(), dict(inputs))[1].keys() == inputs.keys() | added
+    with patched():
+        assert exporter_dynamo.prepare_for_export(Resampler(), dict(inputs))[1].keys() == inputs.keys()
