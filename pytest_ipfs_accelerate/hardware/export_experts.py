@@ -94,6 +94,20 @@ def dbrx_experts(original: Any) -> Any:
     return forward
 
 
+@replaces("step3p7.modeling_step3p7.Step3p7Experts.forward")
+def step_experts(original: Any) -> Any:
+    def forward(self: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+        def expert(number: int) -> Expert:
+            return lambda hidden: F.linear(
+                self._apply_gate(F.linear(hidden, self.gate_up_proj[number])), self.down_proj[number]
+            )
+
+        weights = by_expert(top_k_index, top_k_weights, self.num_experts)
+        return weighed(hidden_states, [expert(number) for number in range(self.num_experts)], weights)
+
+    return forward
+
+
 @replaces("longcat_flash.modeling_longcat_flash.LongcatFlashExperts.forward")
 def longcat_experts(original: Any) -> Any:
     """The last experts are none: a token that is sent to one of them stays as it is."""

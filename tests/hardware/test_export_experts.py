@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from traces import Inputs, original_of, same, takes_another
 from transformers import HiggsAudioV2Config
 from transformers.models.higgs_audio_v2 import modeling_higgs_audio_v2
+from transformers.models.step3p7.modeling_step3p7 import Step3p7Experts
 
 from pytest_ipfs_accelerate.hardware import export_experts  # noqa: F401 (its replacements are registered by its import)
 from pytest_ipfs_accelerate.hardware.export import _export
@@ -87,6 +89,21 @@ def masked(batch: int, length: int) -> tuple[Tensor, ...]:
     return hidden, mask, torch.rand(mask.shape) * mask
 
 
+def step() -> nn.Module:
+    config = SimpleNamespace(num_local_experts=EXPERTS, hidden_size=WIDTH, moe_intermediate_size=4, hidden_act="silu")
+    found = Step3p7Experts(config, swiglu_limit=0.5)
+    for parameter in found.parameters():
+        nn.init.normal_(parameter)
+    return found.eval()
+
+
+def chosen_or_none(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Tokens, one of which is sent to no expert."""
+    hidden, index, weights = chosen(batch, length)
+    index[0] = EXPERTS
+    return hidden, index, weights
+
+
 CASES: dict[str, tuple[str, Callable[[], nn.Module], Inputs]] = {
     "router": (
         "switch_transformers.modeling_switch_transformers.SwitchTransformersTop1Router.forward",
@@ -104,6 +121,7 @@ CASES: dict[str, tuple[str, Callable[[], nn.Module], Inputs]] = {
         dbrx,
         lambda batch, length: (chosen(batch, length)[0].view(batch, length, WIDTH), *chosen(batch, length)[1:]),
     ),
+    "step": ("step3p7.modeling_step3p7.Step3p7Experts.forward", step, chosen_or_none),
     "longcat": ("longcat_flash.modeling_longcat_flash.LongcatFlashExperts.forward", longcat, chosen),
 }
 
