@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.exporters import utils
-from transformers.exporters.utils import _capture_forward, _find_multimodal_submodules, is_multimodal
+from transformers.exporters.utils import _capture_forward, _find_multimodal_submodules
 
 IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
 
@@ -24,17 +24,20 @@ def merges_features(model: PreTrainedModel) -> bool:
     """Whether a model puts the features of a picture or sound among the embeddings of its text, at a token of their own. How
     many there are depends on the input, so that such a forward is exported in parts; a contrastive model, with two towers
     side by side, is one graph, and so is one of no known part (pi0 gathers as many features as it has tokens)."""
-    if not _find_multimodal_submodules(model):
+    if not known_parts(model):
         return False
     tokens = ("image_token_id", "audio_token_id", "video_token_id")
-    merging = (part for part in model.modules() if isinstance(part, PreTrainedModel) and is_multimodal(part))
+    merging = (part for part in model.modules() if isinstance(part, PreTrainedModel) and known_parts(part))
     return any(getattr(part.config, token, None) is not None for part in merging for token in tokens)
 
 
 def known_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
     """The parts that the exporter knows, by name. A language model that is an encoder-decoder stands there as one, and a model
-    that calls its encoder and its decoder one by one (florence2) never calls it: these two take its place."""
+    that calls its encoder and its decoder one by one (florence2) never calls it: these two take its place. A model that embeds
+    pictures as it does words, without a tower (gemma4_unified), has its language model for a part."""
     found: dict[str, nn.Module] = _find_multimodal_submodules(model)
+    if not found and getattr(model.base_model, "embed_vision", None) is not None:
+        found = {"language_model": model.get_decoder()}
     language: Any = found.get("language_model")
     if language is not None and language.config.is_encoder_decoder and language.get_encoder() is not language:
         del found["language_model"]

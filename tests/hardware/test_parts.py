@@ -140,3 +140,16 @@ def test_what_a_generation_calls_outside_of_its_forward_is_left_over() -> None:
     assert everything.keys() > found.keys()
     assert "lm_head" in everything
     assert left_over(*opened("bert", "text-generation"), [], generates=True, outside=True) == {}
+
+
+def test_a_model_without_a_tower_is_exported_around_its_language_model() -> None:
+    """gemma4_unified embeds pictures and sounds as it does words."""
+    model, inputs = opened("gemma4_unified", "feature-extraction")
+    with pytest.raises(
+        ValueError, match="found no multi-modal submodules"
+    ):  # no longer? then it needs no rule of its own
+        utils.decompose_multimodal(model, dict(inputs))
+    assert merges_features(model)
+    parts = decompose_multimodal(model, inputs)
+    assert {name: path_of(model, part) for name, (part, _) in parts.items()} == {"language_model": "language_model"}
+    assert "embed_vision" in " ".join(left_over(model, inputs, ["language_model"]))
