@@ -1,4 +1,5 @@
-"""Time series of a batch that a model takes one by one, for the time of a trace, which would unroll its own batch."""
+"""Time series that a model takes one by one, and sounds that it cuts, for the time of a trace, which would unroll its own batch
+and keep its own length."""
 
 from __future__ import annotations
 
@@ -60,3 +61,21 @@ def no_mask_of_nothing(original: Any) -> Any:
         return None if given.get("attention_mask") is None else original(*args, **kwargs)
 
     return create_bidirectional_mask
+
+
+@replaces(
+    "mimi.modeling_mimi.MimiModel.decode",
+    "pocket_tts_audio_tokenizer.modeling_pocket_tts_audio_tokenizer.PocketTTSAudioTokenizerModel.decode",
+)
+def cut_always(original: Any) -> Any:
+    """A sound is cut to the length of its mask where it came out longer (``if``), which a trace of whole frames takes for
+    never. It is always cut."""
+
+    @wraps(original)
+    def decode(self: Any, audio_codes: Tensor, padding_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        outputs = original(self, audio_codes, None, *args, **kwargs)
+        if padding_mask is not None:
+            outputs.audio_values = outputs.audio_values[..., : padding_mask.shape[-1]]
+        return outputs
+
+    return decode

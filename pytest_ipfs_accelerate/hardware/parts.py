@@ -37,7 +37,7 @@ def known_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
     pictures as it does words, without a tower (gemma4_unified), has its language model for a part."""
     found: dict[str, nn.Module] = _find_multimodal_submodules(model)
     if not found and getattr(model.base_model, "embed_vision", None) is not None:
-        found = {"language_model": model.get_decoder()}
+        found = {"language_model": model.get_decoder()}  # type: ignore[no-untyped-call]
     language: Any = found.get("language_model")
     if language is not None and language.config.is_encoder_decoder and language.get_encoder() is not language:
         del found["language_model"]

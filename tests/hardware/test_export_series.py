@@ -1,15 +1,17 @@
-"""Time series taken at once: the numbers of the original, for another batch."""
+"""Time series taken at once, and sounds cut: the numbers of the original, for another batch and another length."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from cases import recipe
 from torch import Tensor
-from traces import takes_another
+from traces import original_of, takes_another
 from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.mimi.modeling_mimi import MimiDecoderOutput
 
 from pytest_ipfs_accelerate.hardware import export_series  # noqa: F401 (registers what it replaces)
 from pytest_ipfs_accelerate.hardware.export_patches import patched
@@ -62,3 +64,41 @@ def test_a_series_without_a_mask_gets_none() -> None:
     assert replaced(config=model.config, inputs_embeds=hidden, attention_mask=None) is None
     padded = {"config": model.config, "inputs_embeds": hidden, "attention_mask": torch.tensor([[1, 1, 0]] * 2)}
     assert torch.equal(replaced(**padded), create_bidirectional_mask(**padded))
+
+
+MIMI = "mimi.modeling_mimi.MimiModel.decode"
+
+
+class Codec:
+    """Gives four numbers for each code, and cuts them as mimi does."""
+
+    config = SimpleNamespace(return_dict=True)
+    quantizer = SimpleNamespace(decode=lambda codes: codes.repeat_interleave(4, dim=-1).float())
+
+    def decoder(self, latents: Tensor, padding_mask: Tensor | None = None, **kwargs: Any) -> MimiDecoderOutput:
+        if padding_mask is not None and padding_mask.shape[-1] < latents.shape[-1]:
+            latents = latents[..., : padding_mask.shape[-1]]
+        return MimiDecoderOutput(audio_values=latents)
+
+
+def sounds(function: Any) -> Any:
+    return lambda codes, sound: function(Codec(), codes, sound, return_dict=True).audio_values
+
+
+def frames(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Whole frames where the trace begins, and less than that after it."""
+    return torch.randint(0, 9, (batch, 1, length)), torch.ones(batch, 1, 4 * length - (length != 3))
+
+
+def test_a_sound_is_cut_though_the_traced_one_was_not() -> None:
+    """Where the last line fails, transformers or torch no longer has the fault: the replacement can go."""
+    original = original_of(MIMI)
+    replaced = PATCHES[MIMI](original)
+    for length in (3, 5):
+        codes, sound = frames(2, length)
+        found = replaced(Codec(), codes, sound, return_dict=True).audio_values
+        assert found.shape[-1] == sound.shape[-1]
+        assert torch.equal(found, original(Codec(), codes, sound, return_dict=True).audio_values)
+        assert replaced(Codec(), codes, None, return_dict=True).audio_values.shape[-1] == 4 * length
+    assert takes_another(sounds(replaced), frames)
+    assert not takes_another(sounds(original), frames)
