@@ -28,6 +28,7 @@ from . import (  # noqa: F401 (what they replace is registered by their import)
     export_recurrences,
     export_series,
     export_texts,
+    export_windows,
 )
 from .caches import CACHES
 from .export_graph import make_nothing_anew, restore_initializers

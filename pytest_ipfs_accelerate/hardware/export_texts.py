@@ -40,26 +40,6 @@ def texts_without_a_cache(original: Any) -> Any:
     return embedding
 
 
-@replaces("canine.modeling_canine.CanineAttention.forward")
-def windows_kept_apart_by_a_mask(original: Any) -> Any:
-    """Characters attend within windows that a loop over the length cuts out, which makes the length a constant. They attend to
-    all, and a mask keeps the windows apart: more work for a text of many windows, and the same numbers."""
-
-    @wraps(original)
-    def forward(self: Any, hidden_states: Tensor, attention_mask: Tensor, output_attentions: bool = False) -> Any:
-        width = self.attend_from_chunk_width
-        others = (self.attend_from_chunk_stride, self.attend_to_chunk_width, self.attend_to_chunk_stride)
-        by_rule = self.always_attend_to_first_position or self.first_position_attends_to_all or {*others} != {width}
-        if not self.local or by_rule or output_attentions:
-            return original(self, hidden_states, attention_mask, output_attentions)
-        window = torch.arange(hidden_states.shape[1], device=hidden_states.device) // width
-        mask = attention_mask * (window[:, None] == window[None, :])
-        attended, *_ = self.self(hidden_states, hidden_states, mask)
-        return (self.output(attended, hidden_states),)
-
-    return forward
-
-
 @replaces("canine.modeling_canine.CanineModel._downsample_attention_mask")
 def mask_pooled_in_rows(original: Any) -> Any:
     """``max_pool1d`` makes a constant of the length of what it pools. The mask is pooled as a table."""

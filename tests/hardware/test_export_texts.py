@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 import torch
 from cases import recipe
-from torch import Tensor, nn
+from torch import Tensor
 from traces import Call, Inputs, original_of, same, takes_another
-from transformers import CanineConfig
-from transformers.models.canine.modeling_canine import CanineAttention
 from transformers.models.udop.modeling_udop import get_visual_bbox
 
 from pytest_ipfs_accelerate.hardware import export_texts  # noqa: F401 (registers what it replaces)
@@ -52,23 +50,6 @@ def test_the_cache_takes_no_other_texts() -> None:
     assert not takes_another(model.get_language_embedding, texts)
 
 
-def windows(function: Any) -> Call:
-    """Attention in windows of four characters."""
-    config = CanineConfig(hidden_size=8, num_attention_heads=2, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
-    module = CanineAttention(config, True, False, False, 4, 4, 4, 4)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter)
-    return lambda hidden, mask: function(module.eval(), hidden, mask)
-
-
-def characters(batch: int, length: int) -> tuple[Tensor, ...]:
-    """Texts of several windows, the last of which is not full; one character of each is masked."""
-    count = 2 * length + 1
-    mask = torch.ones(batch, count)
-    mask[:, 1] = 0
-    return torch.randn(batch, count, 8), mask[:, None].expand(-1, count, -1)
-
-
 def pooled(function: Any) -> Call:
     return lambda mask: function(None, mask, 4)
 
@@ -88,7 +69,6 @@ def words(batch: int, length: int) -> tuple[Tensor, ...]:
 
 
 TEXTS: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
-    "canine.modeling_canine.CanineAttention.forward": (windows, characters),
     "canine.modeling_canine.CanineModel._downsample_attention_mask": (
         pooled,
         lambda batch, length: (torch.rand(batch, 4 * length + 3),),
@@ -121,16 +101,6 @@ def test_the_loop_takes_no_other_text(path: str) -> None:
     torch.manual_seed(7)
     assert takes_another(calls(PATCHES[path](original)), inputs)
     assert not takes_another(calls(original), inputs)
-
-
-@torch.no_grad()
-def test_canine_by_other_rules_goes_the_old_way() -> None:
-    calls: list[Any] = []
-    replaced = PATCHES["canine.modeling_canine.CanineAttention.forward"](lambda *args: calls.append(args))
-    hidden, mask = characters(1, 4)
-    for rules in ((True, True), (True, False, True), (False,), (True, False, False, 8, 4, 4, 4)):
-        replaced(CanineAttention(CanineConfig(hidden_size=8, num_attention_heads=2), *rules), hidden, mask)
-    assert len(calls) == 4
 
 
 def test_a_word_gets_the_patch_it_stands_on_and_the_others_follow() -> None:
