@@ -69,13 +69,13 @@ def no_mask_of_nothing(original: Any) -> Any:
 )
 def cut_always(original: Any) -> Any:
     """A sound is cut to the length of its mask where it came out longer (``if``), which a trace of whole frames takes for
-    never. It is always cut."""
+    never; so it does with a slice that cuts nothing there. The samples are picked, of which whole frames have enough."""
 
     @wraps(original)
     def decode(self: Any, audio_codes: Tensor, padding_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
         outputs = original(self, audio_codes, None, *args, **kwargs)
         if padding_mask is not None:
-            outputs.audio_values = outputs.audio_values[..., : padding_mask.shape[-1]]
+            outputs.audio_values = outputs.audio_values[..., torch.arange(padding_mask.shape[-1])]
         return outputs
 
     return decode

@@ -95,23 +95,47 @@ def left_over(
     outside: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """The modules that the known parts of a multimodal model leave to torch though they multiply by a matrix, such as the head
-    of a classifier: the largest that hold none of these parts and look no token up, by path, with the arguments of their
-    call, in a forward of the model or in its generation; with ``outside`` of those alone that it calls outside of its
-    forward, as chameleon makes words of a picture."""
+    of a classifier: the largest that are called, hold none of these parts and look no token up, by path, with the arguments
+    of their call, in a forward of the model or in its generation; with ``outside`` of those alone that it calls outside of
+    its forward, as chameleon makes words of a picture."""
     found = {
         path: module
         for path, module in model.named_modules()
-        if path and _multiplies(module) and _is_called(module) and not _touches(path, taken) and not _looks_up(module)
+        if path and _multiplies(module) and not _touches(path, taken) and not _looks_up(module)
     }
-    largest = {
-        path: module for path, module in found.items() if not _touches(path.rpartition(".")[0], found, below=False)
-    }
+    called = _calls(model, inputs, found, _noted, generates=generates, outside=outside)
+    largest = {path: found[path] for path in called if not _touches(path.rpartition(".")[0], called, below=False)}
+    calls = _calls(model, inputs, largest, _capture_forward, generates=generates, outside=outside)
+    return {path: arguments[-1] for path, arguments in calls.items()}
+
+
+def _calls(
+    model: Any,
+    inputs: Mapping[str, Any],
+    modules: Mapping[str, nn.Module],
+    seen: Any,
+    *,
+    generates: bool,
+    outside: bool,
+) -> dict[str, list[Any]]:
+    """What ``seen`` keeps of each call, for every one of ``modules`` that is called."""
     with ExitStack() as stack, torch.no_grad():
-        calls = {path: stack.enter_context(_capture_forward(module)) for path, module in largest.items()}
+        calls = {path: stack.enter_context(seen(module)) for path, module in modules.items()}
         if outside:
             stack.enter_context(utils.patch_attributes([(model, "forward", partial(_forgotten, list(calls.values())))]))
         (model.generate if generates else model)(**copy.deepcopy(dict(inputs)))
-    return {path: arguments[-1] for path, arguments in calls.items() if arguments}
+    return {path: found for path, found in calls.items() if found}
+
+
+@contextmanager
+def _noted(module: nn.Module) -> Iterator[list[None]]:
+    """A list that grows with each call."""
+    calls: list[None] = []
+    handle = module.register_forward_pre_hook(lambda *_: calls.append(None))
+    try:
+        yield calls
+    finally:
+        handle.remove()
 
 
 def _forgotten(calls: Sequence[list[Any]], original: Any) -> Any:
@@ -131,11 +155,6 @@ def _forgotten(calls: Sequence[list[Any]], original: Any) -> Any:
 
 def _multiplies(module: nn.Module) -> bool:
     return any(parameter.dim() > 1 for parameter in module.parameters())
-
-
-def _is_called(module: nn.Module) -> bool:
-    """Whether a module has a forward, which a list of modules has not."""
-    return type(module).forward is not nn.Module.forward
 
 
 def _looks_up(module: nn.Module) -> bool:

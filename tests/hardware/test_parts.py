@@ -153,3 +153,10 @@ def test_a_model_without_a_tower_is_exported_around_its_language_model() -> None
     parts = decompose_multimodal(model, inputs)
     assert {name: path_of(model, part) for name, (part, _) in parts.items()} == {"language_model": "language_model"}
     assert "embed_vision" in " ".join(left_over(model, inputs, ["language_model"]))
+
+
+def test_of_a_module_that_is_not_called_what_it_calls_is_left_over() -> None:
+    """vibevoice takes sounds by ``audio_tower.encode``, which is no forward."""
+    model, inputs = opened("vibevoice", "feature-extraction")
+    taken = ["model.language_model", "lm_head", "model.multi_modal_projector"]
+    assert left_over(model, inputs, taken).keys() == {"model.audio_tower.encoder"}
