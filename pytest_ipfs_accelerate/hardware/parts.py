@@ -33,11 +33,13 @@ def merges_features(model: PreTrainedModel) -> bool:
 
 def known_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
     """The parts that the exporter knows, by name. A language model that is an encoder-decoder stands there as one, and a model
-    that calls its encoder and its decoder one by one (florence2) never calls it: these two take its place. A model that embeds
-    pictures as it does words, without a tower (gemma4_unified), has its language model for a part."""
+    that calls its encoder and its decoder one by one (florence2) never calls it: these two take its place. A model without a
+    tower, which embeds pictures as it does words (gemma4_unified) or makes words of them (emu3), has its language model for a
+    part."""
     found: dict[str, nn.Module] = _find_multimodal_submodules(model)
-    if not found and getattr(model.base_model, "embed_vision", None) is not None:
-        found = {"language_model": model.get_decoder()}  # type: ignore[no-untyped-call]
+    if not found and any(getattr(model.base_model, name, None) is not None for name in ("embed_vision", "vqmodel")):
+        decoder: nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
+        found = {"language_model": decoder} if decoder is not model.base_model else {}
     language: Any = found.get("language_model")
     if language is not None and language.config.is_encoder_decoder and language.get_encoder() is not language:
         del found["language_model"]
