@@ -4,17 +4,23 @@ and keep its own length."""
 from __future__ import annotations
 
 import inspect
+import sys
 from functools import wraps
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
 
 from .export_registry import replaces
 
 
-@replaces("timesfm.modeling_timesfm.TimesFmModelForPrediction.forward")
+@replaces(
+    "timesfm.modeling_timesfm.TimesFmModelForPrediction.forward",
+    "timesfm2_5.modeling_timesfm2_5.TimesFm2_5ModelForPrediction.forward",
+)
 def series_in_one_tensor(original: Any) -> Any:
     """The series of a batch are taken apart (``for ts in past_values``), padded one by one and stacked again. Series in one
     tensor stand here for one series whose steps hold the whole batch: see :func:`padded_at_once`."""
@@ -28,7 +34,10 @@ def series_in_one_tensor(original: Any) -> Any:
     return forward
 
 
-@replaces("timesfm.modeling_timesfm.TimesFmModelForPrediction._preprocess")
+@replaces(
+    "timesfm.modeling_timesfm.TimesFmModelForPrediction._preprocess",
+    "timesfm2_5.modeling_timesfm2_5.TimesFm2_5ModelForPrediction._preprocess",
+)
 def padded_at_once(original: Any) -> Any:
     """One series of steps × batch is padded to the context as every series of the batch is alone."""
 
@@ -79,3 +88,56 @@ def cut_always(original: Any) -> Any:
         return outputs
 
     return decode
+
+
+def running_statistics(patches: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the values of each patch and of those before it that are not masked: (batch, patches), of
+    (batch, patches, length). Where there is none yet, 0."""
+    valid = (~masked).to(patches.dtype)
+    count = valid.sum(-1).cumsum(1)
+    # About the mean of the whole series, so that no large numbers are subtracted from each other.
+    middle = (patches * valid).sum((1, 2), keepdim=True) / valid.sum((1, 2), keepdim=True).clamp(min=1.0)
+    apart = (patches - middle) * valid
+    mean = apart.sum(-1).cumsum(1) / count.clamp(min=1.0)
+    variance = apart.square().sum(-1).cumsum(1) / count.clamp(min=1.0) - mean.square()
+    return torch.where(count > 0, mean + middle[..., 0], 0.0), variance.clamp(min=0.0).sqrt()
+
+
+@replaces("timesfm2_5.modeling_timesfm2_5.TimesFm2_5Model.forward")
+def statistics_at_once(original: Any) -> Any:
+    """The statistics of a series up to each of its patches are updated in a loop over the patches, of which its context has
+    512: the trace of it did not end within ten minutes."""
+    module = sys.modules[original.__module__]
+
+    @merge_with_config_defaults  # type: ignore[untyped-decorator]
+    @capture_outputs  # type: ignore[untyped-decorator]
+    def forward(self: Any, past_values: Tensor, past_values_padding: Tensor | None = None, **kwargs: Any) -> Any:
+        batch, steps = past_values.shape
+        patches = past_values.view(batch, -1, self.config.patch_length)
+        padding = torch.zeros_like(past_values) if past_values_padding is None else past_values_padding
+        masked = padding[:, :steps].view(patches.shape) >= 0.5
+        mean, deviation = running_statistics(patches, masked)
+        normed = self._revin(patches, mean, deviation, reverse=False, mask=masked)
+        hidden = self.input_ff_layer(torch.cat([normed, masked.to(normed.dtype)], dim=-1))
+        behind = masked[..., -1]
+        first = behind.int().sum(-1, keepdim=True)
+        position_ids = torch.arange(hidden.shape[1], device=hidden.device)[None] - first
+        attention_mask = module.create_causal_mask(self.config, hidden, (~behind).long(), past_key_values=None)
+        positions = self.rotary_emb(hidden, position_ids)
+        for layer in self.layers:
+            hidden = layer(
+                hidden,
+                position_embeddings=positions,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                **kwargs,
+            )
+        return module.TimesFm2_5Output(
+            last_hidden_state=hidden,
+            loc=mean[:, -1],
+            scale=deviation[:, -1].clamp(min=self.tolerance),
+            context_mu=mean,
+            context_sigma=deviation,
+        )
+
+    return forward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import Tensor
 from traces import original_of, takes_another
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.mimi.modeling_mimi import MimiDecoderOutput
+from transformers.models.timesfm2_5.modeling_timesfm2_5 import TimesFm2_5Model
 
 from pytest_ipfs_accelerate.hardware import export_series  # noqa: F401 (registers what it replaces)
 from pytest_ipfs_accelerate.hardware.export_patches import patched
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
+from pytest_ipfs_accelerate.hardware.export_series import running_statistics
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 
 INFORMER = "informer.modeling_informer.create_bidirectional_mask"
@@ -65,6 +68,43 @@ def test_a_series_without_a_mask_gets_none() -> None:
     assert replaced(config=model.config, inputs_embeds=hidden, attention_mask=None) is None
     padded = {"config": model.config, "inputs_embeds": hidden, "attention_mask": torch.tensor([[1, 1, 0]] * 2)}
     assert torch.equal(replaced(**padded), create_bidirectional_mask(**padded))
+
+
+def test_statistics_at_once_are_those_of_the_loop() -> None:
+    """Series that begin with patches that are masked, with a part of one, and with none; of numbers far from zero, too."""
+    torch.manual_seed(7)
+    for shift in (0.0, 200.0):
+        patches, masked = torch.randn(3, 6, 4) + shift, torch.zeros(3, 6, 4, dtype=torch.bool)
+        masked[0, :2], masked[1, 0, :3] = True, True
+        count = mean = deviation = torch.zeros(3)
+        history = []
+        for number in range(6):
+            count, mean, deviation = TimesFm2_5Model._update_running_stats(
+                count, mean, deviation, patches[:, number], masked[:, number]
+            )
+            history.append((mean, deviation))
+        expected = [torch.stack(found, dim=1) for found in zip(*history, strict=True)]
+        found = running_statistics(patches, masked)
+        assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in zip(found, expected, strict=True))
+        other = running_statistics(patches, torch.zeros_like(masked))
+        assert not torch.allclose(other[0], expected[0], atol=1e-2)
+
+
+@torch.no_grad()
+def test_timesfm2_5_normalises_its_patches_at_once() -> None:
+    torch.manual_seed(7)
+    path = "timesfm2_5.modeling_timesfm2_5.TimesFm2_5Model.forward"
+    model = build_checkpoint(recipe("timesfm2_5", "feature-extraction")).model
+    past, padding = torch.randn(2, 8 * model.config.patch_length) + 2, torch.zeros(2, 8 * model.config.patch_length)
+    padding[1, : 3 * model.config.patch_length + 5] = 1
+    expected = model(past_values=past, past_values_padding=padding)
+    found = PATCHES[path](original_of(path))(model, past_values=past, past_values_padding=padding)
+    for name in ("last_hidden_state", "loc", "scale", "context_mu", "context_sigma"):
+        assert torch.allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(expected.last_hidden_state, model(past_values=past).last_hidden_state, atol=1e-2)
+    assert "for i in range(patched_inputs.shape[1])" in inspect.getsource(
+        original_of(path)
+    )  # no longer? then it can go
 
 
 MIMI = "mimi.modeling_mimi.MimiModel.decode"
