@@ -45,6 +45,7 @@ from .parts import (
     merges_features,
     multimodal_parts,
     of_encoder,
+    own_forwards,
     path_of,
 )
 
@@ -93,6 +94,7 @@ def export_program(
     with (
         warnings.catch_warnings(),
         patched(),
+        own_forwards(checkpoint.model),
         without_loss(checkpoint.model),
         only_varying(inputs, axes),
         # Grouped experts slice their tokens by sizes that depend on data, which the HTP and Core ML do not take.

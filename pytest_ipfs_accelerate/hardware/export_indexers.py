@@ -17,7 +17,8 @@ from .export_registry import replaces
 def blocks_chosen_at_once(original: Any) -> Any:
     """The visible tokens of each query are cut into blocks, of which the best are kept, in two Python loops whose steps have as
     many tokens as the mask says (``nonzero``). Under a causal mask the blocks of a query are the first of those of the last
-    query, so that there is one table of blocks for each text, and each query says how many of it are complete."""
+    query, so that there is one table of blocks for each text, and each query says how many of it are complete. (So it is not
+    where several texts are packed into one. Of blocks that score alike, mostly 0, the first are kept, and by torch any.)"""
     module = sys.modules[original.__module__]
 
     def forward(

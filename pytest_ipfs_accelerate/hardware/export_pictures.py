@@ -284,7 +284,6 @@ def pictures_written_in_rows(original: Any) -> Any:
     """The patches of each picture are merged by blocks in a loop, and written as rows that end with a token of their own,
     between a first and a last one."""
 
-    @merge_with_config_defaults  # type: ignore[untyped-decorator]
     @capture_outputs  # type: ignore[untyped-decorator]
     def forward(self: Any, pixel_values: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
         hidden = self.embeddings(pixel_values, grid_thw)
@@ -299,7 +298,8 @@ def pictures_written_in_rows(original: Any) -> Any:
 
 
 def written_in_rows(merger: Any, patches: Tensor, grid: Tensor) -> Tensor:
-    """What hunyuan_vl's ``merger`` makes of the patches (patches, width) of all pictures: (tokens, width of the text)."""
+    """What hunyuan_vl's ``merger`` makes of the patches (patches, width) of all pictures, which are stills of whole blocks:
+    (tokens, width of the text)."""
     side = merger.spatial_merge_size
     order = patches_of(grid, patches.shape[0], side).index(1)
     blocks = merger.before_rms(patches)[order].reshape(-1, side, side, patches.shape[-1]).permute(0, 3, 1, 2)

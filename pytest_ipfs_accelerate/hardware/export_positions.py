@@ -37,10 +37,17 @@ def position_behind_the_past(original: Any) -> Any:
     """``int()`` makes a constant of the length of the past, which is where the next token stands."""
 
     @wraps(original)
-    def forward(self: Any, inputs_shape: Any, device: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+    def forward(
+        self: Any,
+        inputs_shape: Any,
+        device: Any,
+        attention_mask: Any = None,
+        past_key_values: Any = None,
+        position_ids: Any = None,
+    ) -> Any:
         past = 0 if past_key_values is None else past_key_values.get_seq_length()
-        if past == 0 or kwargs.get("position_ids") is not None:
-            return original(self, inputs_shape, device, past_key_values=past_key_values, **kwargs)
+        if past == 0 or position_ids is not None:
+            return original(self, inputs_shape, device, attention_mask, past_key_values, position_ids)
         position_ids = torch.full((1, 1), self.padding_idx + inputs_shape[1] + past, dtype=torch.long, device=device)
         return self._forward(position_ids), position_ids
 

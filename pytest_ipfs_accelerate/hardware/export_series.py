@@ -72,19 +72,19 @@ def no_mask_of_nothing(original: Any) -> Any:
     return create_bidirectional_mask
 
 
-@replaces(
-    "mimi.modeling_mimi.MimiModel.decode",
-    "pocket_tts_audio_tokenizer.modeling_pocket_tts_audio_tokenizer.PocketTTSAudioTokenizerModel.decode",
-)
+@replaces("mimi.modeling_mimi.MimiModel.decode")
 def cut_always(original: Any) -> Any:
     """A sound is cut to the length of its mask where it came out longer (``if``), which a trace of whole frames takes for
-    never; so it does with a slice that cuts nothing there. The samples are picked, of which whole frames have enough."""
+    never; so it does with a slice that cuts nothing there. The samples are picked."""
 
     @wraps(original)
     def decode(self: Any, audio_codes: Tensor, padding_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        if padding_mask is None or not kwargs.get("return_dict", True):
+            return original(self, audio_codes, padding_mask, *args, **kwargs)
         outputs = original(self, audio_codes, None, *args, **kwargs)
-        if padding_mask is not None:
-            outputs.audio_values = outputs.audio_values[..., torch.arange(padding_mask.shape[-1])]
+        length = padding_mask.shape[-1]
+        if length <= outputs.audio_values.shape[-1]:
+            outputs.audio_values = outputs.audio_values[..., torch.arange(length, device=audio_codes.device)]
         return outputs
 
     return decode
@@ -94,13 +94,14 @@ def running_statistics(patches: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]
     """Mean and standard deviation of the values of each patch and of those before it that are not masked: (batch, patches), of
     (batch, patches, length). Where there is none yet, 0."""
     valid = (~masked).to(patches.dtype)
-    count = valid.sum(-1).cumsum(1)
-    # About the mean of the whole series, so that no large numbers are subtracted from each other.
-    middle = (patches * valid).sum((1, 2), keepdim=True) / valid.sum((1, 2), keepdim=True).clamp(min=1.0)
-    apart = (patches - middle) * valid
-    mean = apart.sum(-1).cumsum(1) / count.clamp(min=1.0)
-    variance = apart.square().sum(-1).cumsum(1) / count.clamp(min=1.0) - mean.square()
-    return torch.where(count > 0, mean + middle[..., 0], 0.0), variance.clamp(min=0.0).sqrt()
+    count = valid.sum(-1)
+    mean = (patches * valid).sum(-1) / count.clamp(min=1.0)
+    variance = ((patches - mean[..., None]) * valid).square().sum(-1) / count.clamp(min=1.0)
+    total = count.cumsum(1).clamp(min=1.0)
+    running = (count * mean).cumsum(1) / total
+    # The spread within each patch and of the means of the patches: squares of large numbers would cancel each other.
+    spread = count[:, None] * (variance[:, None] + (mean[:, None] - running[..., None]).square())
+    return running, (spread.tril().sum(-1) / total).sqrt()
 
 
 @replaces("timesfm2_5.modeling_timesfm2_5.TimesFm2_5Model.forward")

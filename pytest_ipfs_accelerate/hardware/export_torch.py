@@ -37,7 +37,7 @@ from transformers.exporters.utils import (
 from ..models.checkpoint import Checkpoint
 from .caches import in_decode
 from .export import WHOLE
-from .export_inputs import reads_the_future
+from .export_inputs import adds_what_is_taken, reads_the_future
 from .export_patches import patched, without_loss
 from .generate import STAGES
 from .parts import (
@@ -51,6 +51,7 @@ from .parts import (
     merges_features,
     of_encoder,
     outermost,
+    own_forwards,
     path_of,
 )
 
@@ -87,12 +88,12 @@ def torch_program(
     """The components of ``checkpoint``, found by a call with a batch of two ``inputs``."""
     model = checkpoint.model
     parts: dict[str, tuple[nn.Module, dict[str, Any]]] = {WHOLE: (model, dict(inputs))}
-    if generates:
-        parts = _generation(model, inputs)
-    elif merges_features(model):
-        parts = _multimodal(model, inputs, {})
     notes = (IN_PARTS,) if merges_features(model) and not model.config.is_encoder_decoder else ()
-    with without_loss(model):
+    with own_forwards(model), without_loss(model):
+        if generates:
+            parts = _generation(model, inputs)
+        elif merges_features(model):
+            parts = _multimodal(model, inputs, {})
         components = {
             name: _component(model, module, name, copy.deepcopy(arguments))
             for name, (module, arguments) in parts.items()
@@ -150,7 +151,7 @@ def _path(model: nn.Module, part: nn.Module, name: str) -> str:
 
 
 def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str, Any]) -> TorchComponent:
-    _, taken, flags = reads_the_future(prepare_for_export)(part, arguments)
+    _, taken, flags = adds_what_is_taken(reads_the_future(prepare_for_export))(part, arguments)
     described: dict[str, Any] = {
         name: {"rank": value.dim()} if isinstance(value, Tensor) else {"container": type(value).__name__}
         for name, value in taken.items()

@@ -69,7 +69,8 @@ def windows_and_global_tokens_by_a_mask(original: Any) -> Any:
 
 @replaces("longformer.modeling_longformer._get_question_end_index")
 def first_separator(original: Any) -> Any:
-    """The separators are counted by ``nonzero``, which must find three for each text. A question ends with the first one."""
+    """The separators are counted by ``nonzero``, which must find three times as many as there are texts. A question ends with
+    the first one."""
 
     def question_end(input_ids: Tensor, sep_token_id: int) -> Tensor:
         return (input_ids == sep_token_id).long().argmax(dim=1)
@@ -88,9 +89,11 @@ def windows_kept_apart_by_a_mask(original: Any) -> Any:
         by_rule = self.always_attend_to_first_position or self.first_position_attends_to_all or {*others} != {width}
         if not self.local or by_rule or output_attentions:
             return original(self, hidden_states, attention_mask, output_attentions)
-        window = torch.arange(hidden_states.shape[1], device=hidden_states.device) // width
-        mask = attention_mask * (window[:, None] == window[None, :])
-        attended, *_ = self.self(hidden_states, hidden_states, mask)
-        return (self.output(attended, hidden_states),)
+        place, least = torch.arange(hidden_states.shape[1], device=hidden_states.device) // width, -1e38
+        # What is masked weighs more than what is in another window: where all of a window is masked, all of it is seen.
+        masked = (1.0 - attention_mask.float()) * least
+        mask = torch.where(place[:, None] == place[None, :], masked, 3 * least)
+        context, *_ = self.self(hidden_states, hidden_states, mask[:, None])
+        return (self.output(context, hidden_states),)
 
     return forward

@@ -177,20 +177,12 @@ def poisoned(model: PreTrainedModel, modules: Mapping[str, str]) -> PreTrainedMo
         held = _held(name, module, inside=inside, looks_up=looks_up)
         for key in held:
             module.get_parameter(key).fill_(torch.nan)
-        for caller in _callers(skeleton, name) if held else ():
-            caller.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name), module, held))
-            if whole:
-                # A head that is tied to the table must not come back with it.
-                caller.register_forward_hook(functools.partial(_taken_back, module, held))
+        if held:
+            module.register_forward_pre_hook(functools.partial(_restored, model.get_submodule(name), held))
+        if held and whole:
+            # A head that is tied to the table must not come back with it.
+            module.register_forward_hook(functools.partial(_taken_back, held))
     return skeleton
-
-
-def _callers(skeleton: nn.Module, name: str) -> list[nn.Module]:
-    """The modules whose call shows that the one of this name is used: itself, and a quantiser, which holds nothing but its
-    codebook and reads that without calling it (glm_image)."""
-    module, parent = skeleton.get_submodule(name), skeleton.get_submodule(name.rpartition(".")[0])
-    holds_tables = isinstance(module, nn.Embedding) and all(part is module for part in parent.children())
-    return [module, parent] if holds_tables else [module]
 
 
 def _held(name: str, module: nn.Module, *, inside: bool, looks_up: bool) -> list[str]:
@@ -207,13 +199,13 @@ def _held(name: str, module: nn.Module, *, inside: bool, looks_up: bool) -> list
 
 
 @torch.no_grad()
-def _restored(original: nn.Module, module: nn.Module, held: Sequence[str], caller: nn.Module, arguments: Any) -> None:
+def _restored(original: nn.Module, held: Sequence[str], module: nn.Module, arguments: Any) -> None:
     for key in held:
         module.get_parameter(key).copy_(original.get_parameter(key))
 
 
 @torch.no_grad()
-def _taken_back(module: nn.Module, held: Sequence[str], caller: nn.Module, arguments: Any, output: Any) -> None:
+def _taken_back(held: Sequence[str], module: nn.Module, arguments: Any, output: Any) -> None:
     for key in held:
         module.get_parameter(key).fill_(torch.nan)
 

@@ -20,6 +20,21 @@ from transformers.exporters.utils import _capture_forward, _find_multimodal_subm
 IN_PARTS = "exported in parts; torch looks tokens up and places the image features"
 
 
+@contextmanager
+def own_forwards(model: nn.Module) -> Iterator[None]:
+    """Afterwards every module has the forward of its class again. What captures the calls of a module, or replaces its forward,
+    puts a bound method back on the instance: of the class as it was replaced for the time of a trace, so that a reference
+    computed later would be held against itself."""
+    kept = {module: vars(module)["forward"] for module in model.modules() if "forward" in vars(module)}
+    try:
+        yield
+    finally:
+        for module in model.modules():
+            vars(module).pop("forward", None)
+        for module, forward in kept.items():
+            vars(module)["forward"] = forward
+
+
 def merges_features(model: PreTrainedModel) -> bool:
     """Whether a model puts the features of a picture or sound among the embeddings of its text, at a token of their own. How
     many there are depends on the input, so that such a forward is exported in parts; a contrastive model, with two towers
@@ -96,7 +111,7 @@ def left_over(
     generates: bool = False,
     outside: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """The modules that the known parts of a multimodal model leave to torch though they multiply by a matrix, such as the head
+    """The modules that the known parts of a model leave to torch though they multiply by a matrix, such as the head
     of a classifier: the largest that are called, hold none of these parts and look no token up, by path, with the arguments
     of their call, in a forward of the model or in its generation; with ``outside`` of those alone that it calls outside of
     its forward, as chameleon makes words of a picture."""
@@ -160,7 +175,11 @@ def _multiplies(module: nn.Module) -> bool:
 
 
 def _looks_up(module: nn.Module) -> bool:
-    return any(isinstance(part, nn.Embedding) for part in module.modules())
+    """Whether a module holds a table. A quantiser multiplies by its codebook before it looks anything up in it, and holds nothing
+    else."""
+    parts = list(module.children())
+    codebook = bool(parts) and all(isinstance(part, nn.Embedding) for part in parts)
+    return not codebook and any(isinstance(part, nn.Embedding) for part in module.modules())
 
 
 def _touches(path: str, others: Iterable[str], *, below: bool = True) -> bool:

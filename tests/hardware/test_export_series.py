@@ -71,10 +71,13 @@ def test_a_series_without_a_mask_gets_none() -> None:
 
 
 def test_statistics_at_once_are_those_of_the_loop() -> None:
-    """Series that begin with patches that are masked, with a part of one, and with none; of numbers far from zero, too."""
+    """Series that begin with patches that are masked, with a part of one, and with none; of numbers far from zero, too, all of
+    them or those of the second half."""
     torch.manual_seed(7)
-    for shift in (0.0, 200.0):
-        patches, masked = torch.randn(3, 6, 4) + shift, torch.zeros(3, 6, 4, dtype=torch.bool)
+    for first, second in ((0.0, 0.0), (200.0, 200.0), (0.0, 1000.0)):
+        patches, masked = torch.randn(3, 6, 4), torch.zeros(3, 6, 4, dtype=torch.bool)
+        patches[:, :3] += first
+        patches[:, 3:] += second
         masked[0, :2], masked[1, 0, :3] = True, True
         count = mean = deviation = torch.zeros(3)
         history = []
@@ -146,6 +149,7 @@ def test_a_sound_is_cut_though_the_traced_one_was_not() -> None:
         found = replaced(Codec(), codes, sound, return_dict=True).audio_values
         assert found.shape[-1] == sound.shape[-1]
         assert torch.equal(found, original(Codec(), codes, sound, return_dict=True).audio_values)
-        assert replaced(Codec(), codes, None, return_dict=True).audio_values.shape[-1] == 4 * length
+        for unchanged in (None, torch.ones(2, 1, 5 * length)):
+            assert replaced(Codec(), codes, unchanged, return_dict=True).audio_values.shape[-1] == 4 * length
     assert takes_another(sounds(replaced), frames)
     assert not takes_another(sounds(original), frames)

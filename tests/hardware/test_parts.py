@@ -9,7 +9,8 @@ import torch
 from cases import job, recipe, task_on
 from transformers.exporters import utils
 
-from pytest_ipfs_accelerate.hardware.export import decoder_prompt
+from pytest_ipfs_accelerate.hardware.export import decoder_prompt, export_program
+from pytest_ipfs_accelerate.hardware.export_torch import torch_program
 from pytest_ipfs_accelerate.hardware.parts import (
     calls_encoder,
     decompose_multimodal,
@@ -135,7 +136,7 @@ def test_what_a_generation_calls_outside_of_its_forward_is_left_over() -> None:
     model, inputs = opened("chameleon", "image-text-to-text")
     assert not merges_features(model)
     found = left_over(model, inputs, [], generates=True, outside=True)
-    assert found.keys() == {"model.vqmodel.encoder", "model.vqmodel.quant_conv"}
+    assert found.keys() == {f"model.vqmodel.{part}" for part in ("encoder", "quant_conv", "quantize")}
     everything = left_over(model, inputs, [], generates=True)
     assert everything.keys() > found.keys()
     assert "lm_head" in everything
@@ -164,3 +165,30 @@ def test_of_a_module_that_is_not_called_what_it_calls_is_left_over() -> None:
     model, inputs = opened("vibevoice", "feature-extraction")
     taken = ["model.language_model", "lm_head", "model.multi_modal_projector"]
     assert left_over(model, inputs, taken).keys() == {"model.audio_tower.encoder"}
+
+
+def test_a_quantiser_multiplies_by_its_codebook() -> None:
+    """It holds nothing else, and does not look it up; a table of words is looked up, and stays."""
+    model, inputs = opened("glm_image", "feature-extraction")
+    found = left_over(model, inputs, ["visual", "language_model"])
+    assert found.keys() == {"vqmodel.quant_conv", "vqmodel.quantize"}
+    model, inputs = opened("bert", "fill-mask")
+    assert not any("embeddings" in path for path in left_over(model, inputs, []))
+
+
+@pytest.mark.parametrize("export", [export_program, torch_program])
+def test_after_an_export_every_module_has_the_forward_of_its_class(export: Any) -> None:
+    """A forward that was replaced for the trace would stay on a module of the checkpoint, and the next reference would be
+    computed with it."""
+    asked = job("hunyuan_vl", "feature-extraction", "cpu")
+    task = open_task(asked, build_checkpoint(asked.recipe))
+    model, inputs = task.checkpoint.model, dict(task.encode(list(task.samples())))
+    own = model.vision_tower.patch_merger.forward
+    model.vision_tower.patch_merger.forward = own
+    export(task.checkpoint, inputs, generates=False)
+    changed = [path for path, module in model.named_modules() if "forward" in vars(module)]
+    assert changed == ["vision_tower.patch_merger"]
+    assert vars(model.vision_tower.patch_merger)["forward"] is own
+    with utils._capture_forward(model.vision_tower):
+        pass
+    assert "forward" in vars(model.vision_tower)  # no longer? then nothing has to be put back

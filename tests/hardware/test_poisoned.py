@@ -50,44 +50,6 @@ def test_beside_a_whole_prefill_a_table_is_looked_up_and_nothing_multiplied() ->
     assert left_to_torch(skeleton) == ([], 0)
 
 
-class Quantiser(nn.Module):
-    """Holds nothing but its codebook, and reads it without calling it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(5, 4)
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return torch.cdist(hidden, self.embedding.weight).argmin(-1)
-
-
-class Codes(nn.Module):
-    """A model that makes words of a picture, with or without a matrix beside the codebook."""
-
-    def __init__(self, *, beside: bool) -> None:
-        super().__init__()
-        self.language_model, self.quantize = nn.Linear(4, 4), Quantiser()
-        if beside:
-            self.quantize.projection = nn.Linear(4, 4)
-
-
-def test_a_quantiser_reads_its_codebook() -> None:
-    torch.manual_seed(7)
-    model: Any = Codes(beside=False)
-    skeleton: Any = poisoned(model, {"language_model": "language_model"})
-    hidden = torch.randn(3, 4)
-    assert skeleton.quantize.embedding.weight.isnan().all()
-    assert torch.equal(skeleton.quantize(hidden), model.quantize(hidden))
-    assert left_to_torch(skeleton) == (["quantize.embedding.weight"], 0)
-
-
-def test_what_holds_more_than_a_codebook_does_not_bring_it_back() -> None:
-    model: Any = Codes(beside=True)
-    skeleton: Any = poisoned(model, {"language_model": "language_model"})
-    skeleton.quantize(torch.randn(3, 4))
-    assert skeleton.quantize.embedding.weight.isnan().all()
-
-
 def test_the_norm_of_a_table_is_looked_up_with_it() -> None:
     """inkling2's table of tokens holds a norm, and lies in the language model that is a part."""
     model = build_checkpoint(recipe("inkling2", "feature-extraction")).model
