@@ -175,8 +175,8 @@ def _multiplies(module: nn.Module) -> bool:
 
 
 def _looks_up(module: nn.Module) -> bool:
-    """Whether a module holds a table. A quantiser multiplies by its codebook before it looks anything up in it, and holds nothing
-    else."""
+    """Whether a module holds a table. A quantiser multiplies by its codebook before it looks anything up in it, and holds
+    nothing else."""
     parts = list(module.children())
     codebook = bool(parts) and all(isinstance(part, nn.Embedding) for part in parts)
     return not codebook and any(isinstance(part, nn.Embedding) for part in module.modules())
