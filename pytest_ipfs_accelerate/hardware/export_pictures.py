@@ -243,6 +243,7 @@ def embedded_at_once(original: Any) -> Any:
 
 @replaces(
     "minicpm_ocr.modeling_minicpm_ocr.MiniCPMOcrMerger.forward",
+    "minicpmv4_6.modeling_minicpmv4_6.MiniCPMV4_6Merger.forward",
     "minicpmv4_7.modeling_minicpmv4_7.MiniCPMV4_7Merger.forward",
 )
 def merged_in_one_list(original: Any) -> Any:

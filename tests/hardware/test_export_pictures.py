@@ -18,6 +18,7 @@ from transformers.models.hunyuan_vl.modeling_hunyuan_vl import HunYuanVLVisionPa
 from transformers.models.lfm3_vl.configuration_lfm3_vl import Lfm3VlVisionConfig
 from transformers.models.lfm3_vl.modeling_lfm3_vl import Lfm3VlVisionShortConv
 from transformers.models.minicpm_ocr.modeling_minicpm_ocr import MiniCPMOcrMerger
+from transformers.models.minicpmv4_6.modeling_minicpmv4_6 import MiniCPMV4_6Merger
 from transformers.models.minicpmv4_7.modeling_minicpmv4_7 import MiniCPMV4_7Merger
 from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRProjector
 from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
@@ -129,6 +130,10 @@ CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
     ),
     "lfm3_vl.modeling_lfm3_vl.Lfm3VlVisionShortConv.forward": (convolution, patches),
     "minicpm_ocr.modeling_minicpm_ocr.MiniCPMOcrMerger.forward": (minicpm, pictures_of_fours),
+    "minicpmv4_6.modeling_minicpmv4_6.MiniCPMV4_6Merger.forward": (
+        lambda function: minicpm(function, MiniCPMV4_6Merger),
+        pictures_of_fours,
+    ),
     "minicpmv4_7.modeling_minicpmv4_7.MiniCPMV4_7Merger.forward": (
         lambda function: minicpm(function, MiniCPMV4_7Merger),
         pictures_of_fours,
