@@ -26,7 +26,6 @@ from .results import HandlerResult
 from .specs import Recipe
 from .store import Damaged, Missing, Store
 from .tasks.base import Task
-from .verdict import Comparison
 
 if TYPE_CHECKING:
     from .hardware.export import Program
@@ -133,10 +132,6 @@ def forms_of(task: Task) -> dict[str, Form]:
     }
 
 
-ROUNDED = 1e-4
-"""The most, relative L2, that padding may move an fp32 reference whose fp64 it moves nothing."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
     """What CPU fp32 eager gives for every form, and the proof that it is worth comparing with."""
@@ -165,7 +160,8 @@ def reference_of(case: Case, task: Task, forms: Mapping[str, Form]) -> Reference
     if task.unpadded:
         evidence["padding"] = f"moves the output: {task.unpadded}"
     elif "padded" in forms:
-        evidence["padding"] = _padding(handler.case, task, forms, results, tolerance)
+        _check_same(task, forms, results, "unpadded", "padded", tolerance)
+        evidence["padding"] = "moves nothing"
     return Reference(results, evidence)
 
 
@@ -197,39 +193,18 @@ def _change(before: Tensor, after: Tensor) -> float:
     return relative_l2(before, after)
 
 
-def _padding(
-    case: Case, task: Task, forms: Mapping[str, Form], results: Mapping[str, HandlerResult], tolerance: Tolerance
-) -> str:
-    """What padding does to the reference: nothing, or no more than rounding does, which vits shows on some CPUs: within
-    ``ROUNDED`` in fp32, and nothing in fp64.
-
-    Raises:
-        Fault: it moves an output.
-    """
-    moved = _moved(task, forms, results, tolerance)
-    if not moved:
-        return "moves nothing"
-    said = f"padding moves the reference: {moved[0]}"
-    if any(comparison.relative_l2 is None or not comparison.relative_l2 <= ROUNDED for comparison in moved):
-        raise Fault(said)
-    try:
-        handler = Handler(case, task, Cpu(precision="fp64").lower(task.checkpoint, None))
-        exact = {name: handler.handle(forms[name].natural, forms[name].encoded) for name in ("unpadded", "padded")}
-    except (RuntimeError, TypeError, ValueError) as error:
-        # A kernel that torch has not in fp64, or a model that mixes precisions.
-        raise Fault(said) from error
-    if _moved(task, forms, exact, tolerance):
-        raise Fault(said)
-    most = max(moved, key=lambda comparison: comparison.relative_l2 or 0.0)
-    return f"moves {most.output} by {most.relative_l2:.1e} in fp32, and nothing in fp64"
-
-
-def _moved(
-    task: Task, forms: Mapping[str, Form], results: Mapping[str, HandlerResult], tolerance: Tolerance
-) -> list[Comparison]:
-    rows = [task.rows(results[name].outputs, forms[name].encoded) for name in ("unpadded", "padded")]
-    compared = compare_rows(rows[0], rows[1], tolerance, "unpadded against padded")
-    return [comparison for comparison in compared if not comparison.ok]
+def _check_same(
+    task: Task,
+    forms: Mapping[str, Form],
+    results: Mapping[str, HandlerResult],
+    expected: str,
+    actual: str,
+    tolerance: Tolerance,
+) -> None:
+    rows = [task.rows(results[name].outputs, forms[name].encoded) for name in (expected, actual)]
+    for comparison in compare_rows(rows[0], rows[1], tolerance, f"{expected} against {actual}"):
+        if not comparison.ok:
+            raise Fault(f"padding moves the reference: {comparison}")
 
 
 class Bench:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import warnings
 from collections.abc import Callable
 from itertools import count
@@ -86,39 +85,6 @@ def test_what_a_reference_may_not_do(change: Callable[[Any, dict[str, Any]], Any
         )
     with pytest.raises(Fault, match=words):
         reference(broken(change))
-
-
-def moved_by(share: float, *, exactly: bool) -> Callable[[Any, dict[str, Any]], Any]:
-    """Logits that grow with the length of their text, by this share of themselves a token, in fp64, too, or in fp32 alone."""
-
-    def moved(logits: torch.Tensor) -> torch.Tensor:
-        return logits * (1 + share * logits.shape[1]) if exactly or logits.dtype == torch.float32 else logits
-
-    return plus(moved)
-
-
-def test_padding_may_move_a_reference_by_rounding_alone() -> None:
-    evidence = reference(broken(moved_by(4e-6, exactly=False))).evidence
-    assert re.fullmatch(r"moves logits by \d\.\de-05 in fp32, and nothing in fp64", evidence["padding"])
-
-
-@pytest.mark.parametrize(("share", "exactly"), [(4e-6, True), (1e-4, False), (1e-4, True)])
-def test_padding_moves_a_reference_that_it_moves_in_fp64_or_far(share: float, exactly: bool) -> None:
-    with pytest.raises(Fault, match="padding moves the reference: logits"):
-        reference(broken(moved_by(share, exactly=exactly)))
-
-
-def test_padding_that_moves_where_torch_has_no_fp64_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    lower = Cpu.lower
-
-    def refused(self: Cpu, *args: Any) -> Any:
-        if self.precision == "fp64":
-            raise RuntimeError("no kernel for Double")
-        return lower(self, *args)
-
-    monkeypatch.setattr(Cpu, "lower", refused)
-    with pytest.raises(Fault, match="padding moves the reference"):
-        reference(broken(moved_by(4e-6, exactly=False)))
 
 
 def test_random_numbers_are_the_same_ones_each_time() -> None:
