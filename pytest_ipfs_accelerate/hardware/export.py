@@ -36,6 +36,7 @@ from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .parts import (
     IN_PARTS,
+    called_outside,
     calls_encoder,
     find_parts,
     first_and_last,
@@ -138,9 +139,9 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
                 components[name] = _export(*part)
         for path, arguments in left_over(model, inputs, [part.module for part in components.values()]).items():
             components[path] = _export(model.get_submodule(path), arguments, path)
-    elif any(tensor.is_floating_point() for tensor in inputs.values()):
-        for path, arguments in left_over(model, inputs, [], generates=True, outside=True).items():
-            components[path] = _export(model.get_submodule(path), arguments, path)
+    elif outside := called_outside(model, inputs):
+        notes = (IN_PARTS,)
+        components |= {path: _export(model.get_submodule(path), given, path) for path, given in outside.items()}
     return Program(checkpoint, components, inputs, generates=True, notes=notes)
 
 

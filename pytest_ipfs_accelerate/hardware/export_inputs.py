@@ -44,3 +44,8 @@ def adds_what_is_taken(original: Prepare) -> Prepare:
         return model, inputs, flags
 
     return prepared
+
+
+def prepared_as_taken(original: Prepare) -> Prepare:
+    """``prepare_for_export`` with both."""
+    return adds_what_is_taken(reads_the_future(original))

@@ -27,7 +27,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .export_fourier import samples_by_waves, spectrum_by_waves
-from .export_inputs import adds_what_is_taken, reads_the_future
+from .export_inputs import prepared_as_taken
 from .export_once import traced_once
 from .export_onnxscript import onnxscript_faults
 from .export_registry import PATCHES, Factory, given, replaces
@@ -51,8 +51,7 @@ def patched() -> Iterator[None]:
         (torch.fft, "irfft", samples_by_waves),
         (torch, "argsort", sorted_in_order),
         (torch, "take_along_dim", gathered),
-        (exporter_dynamo, "prepare_for_export", reads_the_future),
-        (exporter_dynamo, "prepare_for_export", adds_what_is_taken),
+        (exporter_dynamo, "prepare_for_export", prepared_as_taken),
         (utils, "_PATCHES", lambda table: {**table, **theirs}),
         *onnxscript_faults(),
         *traced_once(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,12 @@ from transformers.exporters.utils import (
 from ..models.checkpoint import Checkpoint
 from .caches import in_decode
 from .export import WHOLE
-from .export_inputs import adds_what_is_taken, reads_the_future
+from .export_inputs import prepared_as_taken
 from .export_patches import patched, without_loss
 from .generate import STAGES
 from .parts import (
     IN_PARTS,
+    called_outside,
     calls_encoder,
     decompose_multimodal,
     first_and_last,
@@ -88,7 +89,6 @@ def torch_program(
     """The components of ``checkpoint``, found by a call with a batch of two ``inputs``."""
     model = checkpoint.model
     parts: dict[str, tuple[nn.Module, dict[str, Any]]] = {WHOLE: (model, dict(inputs))}
-    notes = (IN_PARTS,) if merges_features(model) and not model.config.is_encoder_decoder else ()
     with own_forwards(model), without_loss(model):
         if generates:
             parts = _generation(model, inputs)
@@ -98,13 +98,14 @@ def torch_program(
             name: _component(model, module, name, copy.deepcopy(arguments))
             for name, (module, arguments) in parts.items()
         }
-    return TorchProgram(checkpoint, components, key, notes)
+    around = not model.config.is_encoder_decoder and components.keys() - {WHOLE, *STAGES}
+    return TorchProgram(checkpoint, components, key, (IN_PARTS,) if around else ())
 
 
 def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     if path := inner_generator(model):
         stages = first_and_last(model, model.get_submodule(path), inputs)
-        return stages | _left_over(model, inputs, [path], generates=True)
+        return stages | _modules(model, left_over(model, inputs, [path], generates=True))
     with late_decode(model):
         found = decompose_for_generation(model, dict(inputs))
     # A stage may come as a stand-in for the model, with a forward of its own.
@@ -116,10 +117,7 @@ def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.
         return parts | {"encoder": (model.get_encoder(), of_encoder(model, inputs))}
     if merges_features(model) or "prefill" not in parts:
         return _multimodal(model, inputs, parts)
-    found = _outermost(model, parts)
-    if any(tensor.is_floating_point() for tensor in inputs.values()):
-        found |= _left_over(model, inputs, [], generates=True, outside=True)
-    return found
+    return _outermost(model, parts) | _modules(model, called_outside(model, inputs))
 
 
 def _multimodal(
@@ -127,14 +125,13 @@ def _multimodal(
 ) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """``parts``, those of a forward that they lack, and what these leave over."""
     found = _outermost(model, {**decompose_multimodal(model, inputs), **parts})
-    return found | _left_over(model, inputs, [_path(model, module, name) for name, (module, _) in found.items()])
+    taken = [_path(model, module, name) for name, (module, _) in found.items()]
+    return found | _modules(model, left_over(model, inputs, taken))
 
 
-def _left_over(
-    model: nn.Module, inputs: Mapping[str, Tensor], taken: Sequence[str], **where: bool
-) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
-    rest = left_over(model, inputs, taken, **where)
-    return {path: (model.get_submodule(path), arguments) for path, arguments in rest.items()}
+def _modules(model: nn.Module, calls: Mapping[str, dict[str, Any]]) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+    """By path, a module and the arguments of its call."""
+    return {path: (model.get_submodule(path), arguments) for path, arguments in calls.items()}
 
 
 def _outermost(
@@ -151,7 +148,7 @@ def _path(model: nn.Module, part: nn.Module, name: str) -> str:
 
 
 def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str, Any]) -> TorchComponent:
-    _, taken, flags = adds_what_is_taken(reads_the_future(prepare_for_export))(part, arguments)
+    _, taken, flags = prepared_as_taken(prepare_for_export)(part, arguments)
     described: dict[str, Any] = {
         name: {"rank": value.dim()} if isinstance(value, Tensor) else {"container": type(value).__name__}
         for name, value in taken.items()

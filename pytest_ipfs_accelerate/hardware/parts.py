@@ -111,10 +111,10 @@ def left_over(
     generates: bool = False,
     outside: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """The modules that the known parts of a model leave to torch though they multiply by a matrix, such as the head
-    of a classifier: the largest that are called, hold none of these parts and look no token up, by path, with the arguments
-    of their call, in a forward of the model or in its generation; with ``outside`` of those alone that it calls outside of
-    its forward, as chameleon makes words of a picture."""
+    """The modules that the known parts of a model leave to torch though they multiply by a matrix, such as the head of a
+    classifier: the largest that are called, hold none of these parts and look no token up, by path, with the arguments of
+    their call, in a forward of the model or in its generation; with ``outside`` of those alone that it calls outside of
+    its forward."""
     found = {
         path: module
         for path, module in model.named_modules()
@@ -124,6 +124,14 @@ def left_over(
     largest = {path: found[path] for path in called if not _touches(path.rpartition(".")[0], called, below=False)}
     calls = _calls(model, inputs, largest, _capture_forward, generates=generates, outside=outside)
     return {path: arguments[-1] for path, arguments in calls.items()}
+
+
+def called_outside(model: Any, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What :func:`left_over` gives of the calls that a generation makes outside of the model's forward, as chameleon makes
+    words of a picture before its prefill. A model that is given words alone is not asked: it makes none."""
+    if not any(tensor.is_floating_point() for tensor in inputs.values()):
+        return {}
+    return left_over(model, inputs, [], generates=True, outside=True)
 
 
 def _calls(

@@ -7,19 +7,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from traces import Call, original_of, same, takes_another
+from traces import Call, both, check_needed, same
 from transformers import Qwen4ExpTextConfig
 from transformers.models.qwen4_exp.modeling_qwen4_exp import Qwen4ExpTextQSAIndexer
 
 from pytest_ipfs_accelerate.hardware import export_indexers  # noqa: F401 (registers what it replaces)
-from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 
 PATH = "qwen4_exp.modeling_qwen4_exp.Qwen4ExpTextQSAIndexer.forward"
 
 
 def choosing(function: Any) -> Call:
     """Two blocks of two tokens are kept for each query."""
-    torch.manual_seed(1)
     sizes = {"indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "hidden_size": 6, "head_dim": 8}
     config: Any = Qwen4ExpTextConfig(**sizes, indexer_budget=4, indexer_compress_ratio=2)  # type: ignore[arg-type]
     indexer = Qwen4ExpTextQSAIndexer(config, 0)
@@ -42,8 +40,7 @@ def texts(batch: int, length: int, *, as_numbers: bool = False) -> tuple[Tensor,
 @torch.no_grad()
 def test_the_tokens_are_those_of_the_loop(as_numbers: bool) -> None:
     torch.manual_seed(7)
-    original = original_of(PATH)
-    expected, replaced = choosing(original), choosing(PATCHES[PATH](original))
+    expected, replaced = both(PATH, choosing)
     for batch, length in ((1, 1), (1, 2), (2, 9), (3, 17)):
         hidden, cos, sin, mask = texts(batch, length, as_numbers=as_numbers)
         chosen = expected(hidden, cos, sin, mask)
@@ -55,7 +52,4 @@ def test_the_tokens_are_those_of_the_loop(as_numbers: bool) -> None:
 
 @torch.no_grad()
 def test_the_loop_takes_no_other_text() -> None:
-    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
-    original = original_of(PATH)
-    assert takes_another(choosing(PATCHES[PATH](original)), texts)
-    assert not takes_another(choosing(original), texts)
+    check_needed(PATH, choosing, texts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from cases import recipe
 from torch import Tensor, nn
-from traces import Call, Inputs, original_of, same, takes_another
+from traces import Call, Inputs, Make, check_needed, check_numbers
 from transformers import RadioConfig
 from transformers.exporters.utils import precompute_export_inputs
 from transformers.models.hunyuan_vl.configuration_hunyuan_vl import HunYuanVLVisionConfig
@@ -24,7 +23,6 @@ from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRProj
 from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
 
 from pytest_ipfs_accelerate.hardware.export_pictures import patches_of, prepare_inkling2
-from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 
 
@@ -122,7 +120,7 @@ def films(pictures: int, length: int) -> tuple[Tensor, ...]:
     return torch.randn(int(grid.prod(1).sum()) // 4, 5), grid
 
 
-CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
+CASES: dict[str, tuple[Make, Inputs]] = {
     "paddleocr_vl.modeling_paddleocr_vl.PaddleOCRProjector.forward": (paddle, patches),
     "video_llama_3.modeling_video_llama_3.VideoLlama3VisionModel.pixel_unshuffle": (
         unshuffle,
@@ -159,26 +157,13 @@ def seeded() -> None:
 @pytest.mark.parametrize("path", CASES)
 @torch.no_grad()
 def test_pictures_at_once_are_those_of_the_loop(path: str) -> None:
-    calls, inputs = CASES[path]
-    original = original_of(path)
-    torch.manual_seed(1)
-    expected = calls(original)
-    torch.manual_seed(1)
-    replaced = calls(PATCHES[path](original))
-    for pictures, length in ((1, 5), (3, 5), (3, 37)):
-        given = inputs(pictures, length)
-        assert same(replaced(*given), expected(*given))
-        assert not same(replaced(*inputs(pictures, length)), expected(*given))
+    check_numbers(path, *CASES[path], [(1, 5), (3, 5), (3, 37)])
 
 
 @pytest.mark.parametrize("path", CASES)
 @torch.no_grad()
 def test_the_loop_takes_no_other_pictures(path: str) -> None:
-    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
-    calls, inputs = CASES[path]
-    original = original_of(path)
-    assert takes_another(calls(PATCHES[path](original)), inputs)
-    assert not takes_another(calls(original), inputs)
+    check_needed(path, *CASES[path])
 
 
 @pytest.mark.parametrize("block", [1, 2])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from traces import original_of, same, takes_another
+from traces import both, check_needed, original_of, same, takes_another
 from transformers import DynamicCache, ProphetNetConfig, TvpConfig
 from transformers.models.prophetnet.modeling_prophetnet import ProphetNetPositionalEmbeddings
 from transformers.models.tvp.modeling_tvp import TvpFramePadPrompter, TvpVisualInputEmbedding
@@ -80,24 +80,18 @@ def keys(batch: int, length: int) -> tuple[Tensor, ...]:
 
 @torch.no_grad()
 def test_prophetnet_stands_behind_its_past() -> None:
-    """Where the second half fails, transformers or torch no longer has the fault: the replacement can go."""
-    original = original_of(PROPHET)
-    replaced = PATCHES[PROPHET](original)
-    torch.manual_seed(7)
-    expected = behind(original)
-    torch.manual_seed(7)
-    found = behind(replaced)
+    expected, found = both(PROPHET, behind)
     for length in (1, 4, 9):
         given = keys(2, length)
         assert same(found(*given), expected(*given))
         assert not same(found(*keys(2, length + 1)), expected(*given))
-    empty = DynamicCache()
-    first = replaced(
-        ProphetNetPositionalEmbeddings(ProphetNetConfig(hidden_size=8)), (2, 3), "cpu", past_key_values=empty
+    replaced, module = (
+        PATCHES[PROPHET](original_of(PROPHET)),
+        ProphetNetPositionalEmbeddings(ProphetNetConfig(hidden_size=8)),
     )
+    first = replaced(module, (2, 3), "cpu", past_key_values=DynamicCache())
     assert first[1].tolist() == [[1, 2, 3]] * 2
-    assert takes_another(behind(replaced), keys)
-    assert not takes_another(behind(original), keys)
+    check_needed(PROPHET, behind, keys)
 
 
 def framed(function: Any) -> Any:
@@ -123,16 +117,10 @@ def placed(function: Any) -> Any:
 )
 @torch.no_grad()
 def test_tvp_adds_the_same_to_each_picture(name: str, make: Any, inputs: Any) -> None:
-    """Where the last line fails, transformers or torch no longer has the fault: the replacement can go."""
     path = f"tvp.modeling_tvp.{name}"
-    original = original_of(path)
-    torch.manual_seed(7)
-    expected = make(original)
-    torch.manual_seed(7)
-    found = make(PATCHES[path](original))
+    expected, found = both(path, make)
     (pictures,) = inputs(3, 5)
     one_by_one = torch.cat([expected(picture[None].clone()) for picture in pictures])
     assert same(found(pictures), one_by_one)
     assert not same(one_by_one, pictures)
-    assert takes_another(make(PATCHES[path](original)), inputs)
-    assert not takes_another(make(original), inputs)
+    check_needed(path, make, inputs)

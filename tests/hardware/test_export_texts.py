@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from cases import recipe
 from torch import Tensor
-from traces import Call, Inputs, original_of, same, takes_another
+from traces import Call, Inputs, Make, check_needed, check_numbers, original_of, same, takes_another
 from transformers.models.udop.modeling_udop import get_visual_bbox
 
 from pytest_ipfs_accelerate.hardware import export_texts  # noqa: F401 (registers what it replaces)
@@ -68,7 +67,7 @@ def words(batch: int, length: int) -> tuple[Tensor, ...]:
     return torch.randn(batch, 9, 4), torch.randn(batch, length, 4), boxes, torch.ones(batch, length)
 
 
-TEXTS: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
+TEXTS: dict[str, tuple[Make, Inputs]] = {
     "canine.modeling_canine.CanineModel._downsample_attention_mask": (
         pooled,
         lambda batch, length: (torch.rand(batch, 4 * length + 3),),
@@ -80,27 +79,13 @@ TEXTS: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
 @pytest.mark.parametrize("path", TEXTS)
 @torch.no_grad()
 def test_a_text_at_once_is_that_of_the_loop(path: str) -> None:
-    calls, inputs = TEXTS[path]
-    original = original_of(path)
-    torch.manual_seed(1)
-    expected = calls(original)
-    torch.manual_seed(1)
-    replaced = calls(PATCHES[path](original))
-    for batch, length in ((1, 2), (2, 3), (3, 17)):
-        given = inputs(batch, length)
-        assert same(replaced(*given), expected(*given))
-        assert not same(replaced(given[0].flip(1), *given[1:]), expected(*given))
+    check_numbers(path, *TEXTS[path], [(1, 2), (2, 3), (3, 17)])
 
 
 @pytest.mark.parametrize("path", TEXTS)
 @torch.no_grad()
 def test_the_loop_takes_no_other_text(path: str) -> None:
-    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
-    calls, inputs = TEXTS[path]
-    original = original_of(path)
-    torch.manual_seed(7)
-    assert takes_another(calls(PATCHES[path](original)), inputs)
-    assert not takes_another(calls(original), inputs)
+    check_needed(path, *TEXTS[path])
 
 
 def test_a_word_gets_the_patch_it_stands_on_and_the_others_follow() -> None:

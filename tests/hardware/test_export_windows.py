@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from traces import Call, Inputs, original_of, same, takes_another
+from traces import Call, Inputs, Make, both, check_needed, check_numbers, same
 from transformers import CanineConfig, LEDConfig, LongformerConfig
 from transformers.models.canine.modeling_canine import CanineAttention
 from transformers.models.led.modeling_led import LEDEncoderSelfAttention
@@ -52,6 +51,10 @@ def longformer(function: Any) -> Call:
     return lambda hidden, mask: function(module, hidden, mask, mask < 0, mask > 0, True)
 
 
+def without_global(function: Any) -> Call:
+    return longformer(lambda *args: function(*args[:-1], False))
+
+
 def led(function: Any) -> Call:
     config = LEDConfig(d_model=8, encoder_attention_heads=2, attention_window=[4], attention_dropout=0)
     module = drawn(LEDEncoderSelfAttention(config, 0))
@@ -67,7 +70,7 @@ def texts(batch: int, length: int) -> tuple[Tensor, ...]:
     return torch.randn(batch, count, 8), mask
 
 
-CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
+CASES: dict[str, tuple[Make, Inputs]] = {
     "canine.modeling_canine.CanineAttention.forward": (windows, characters),
     "longformer.modeling_longformer.LongformerSelfAttention.forward": (longformer, texts),
     "led.modeling_led.LEDEncoderSelfAttention.forward": (led, texts),
@@ -83,40 +86,21 @@ CASES: dict[str, tuple[Callable[[Any], Call], Inputs]] = {
 @pytest.mark.parametrize("path", CASES)
 @torch.no_grad()
 def test_the_numbers_are_those_of_the_windows(path: str) -> None:
-    calls, inputs = CASES[path]
-    original = original_of(path)
-    torch.manual_seed(1)
-    expected = calls(original)
-    torch.manual_seed(1)
-    replaced = calls(PATCHES[path](original))
-    for batch, length in ((1, 2), (2, 3), (3, 7)):
-        given = inputs(batch, length)
-        assert same(replaced(*given), expected(*given))
-        assert not same(replaced(given[0].flip(1), *given[1:]), expected(*given))
+    check_numbers(path, *CASES[path], [(1, 2), (2, 3), (3, 7)])
 
 
 @torch.no_grad()
 def test_a_text_without_a_token_that_sees_all() -> None:
-    path = "longformer.modeling_longformer.LongformerSelfAttention.forward"
+    expected, replaced = both("longformer.modeling_longformer.LongformerSelfAttention.forward", without_global)
     hidden, mask = texts(2, 3)
-    original = original_of(path)
-    torch.manual_seed(1)
-    expected = longformer(lambda *args: original(*args[:-1], False))(hidden, mask.clamp(max=0))
-    torch.manual_seed(1)
-    found = longformer(PATCHES[path](original_of(path)))
-    assert same(found(hidden, mask.clamp(max=0)), expected)
-    assert not same(found(hidden, mask), expected)
+    assert same(replaced(hidden, mask.clamp(max=0)), expected(hidden, mask.clamp(max=0)))
+    assert not same(replaced(hidden, mask), expected(hidden, mask.clamp(max=0)))
 
 
 @pytest.mark.parametrize("path", CASES)
 @torch.no_grad()
 def test_the_windows_take_no_other_text(path: str) -> None:
-    """Where this fails, transformers or torch no longer has the fault: the replacement can go."""
-    calls, inputs = CASES[path]
-    original = original_of(path)
-    torch.manual_seed(7)
-    assert takes_another(calls(PATCHES[path](original)), inputs)
-    assert not takes_another(calls(original), inputs)
+    check_needed(path, *CASES[path])
 
 
 @torch.no_grad()

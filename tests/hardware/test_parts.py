@@ -12,6 +12,7 @@ from transformers.exporters import utils
 from pytest_ipfs_accelerate.hardware.export import decoder_prompt, export_program
 from pytest_ipfs_accelerate.hardware.export_torch import torch_program
 from pytest_ipfs_accelerate.hardware.parts import (
+    called_outside,
     calls_encoder,
     decompose_multimodal,
     inner_generator,
@@ -135,12 +136,12 @@ def test_what_a_generation_calls_outside_of_its_forward_is_left_over() -> None:
     """chameleon makes words of its picture by ``vqmodel.encode``, and its prefill is whole."""
     model, inputs = opened("chameleon", "image-text-to-text")
     assert not merges_features(model)
-    found = left_over(model, inputs, [], generates=True, outside=True)
+    found = called_outside(model, inputs)
     assert found.keys() == {f"model.vqmodel.{part}" for part in ("encoder", "quant_conv", "quantize")}
     everything = left_over(model, inputs, [], generates=True)
     assert everything.keys() > found.keys()
     assert "lm_head" in everything
-    assert left_over(*opened("bert", "text-generation"), [], generates=True, outside=True) == {}
+    assert called_outside(*opened("bert", "text-generation")) == {}
 
 
 @pytest.mark.parametrize(
