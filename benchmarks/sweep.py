@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -96,28 +97,26 @@ def main() -> None:
     print(f"{len(models)} model types in {len(chunks)} runs", flush=True)
     end, lock = time.monotonic() + 60 * options.minutes, threading.Lock()
 
-    def work() -> None:
-        while time.monotonic() < end:
-            with lock:
-                if not chunks:
-                    return
-                chunk = chunks.pop(0)
-            started = time.monotonic()
-            report = run(chunk, options)
-            with lock:
-                if report is not None:
-                    keep(report, registry)
-                    print(f"{time.monotonic() - started:5.0f} s {report['counts']} {' '.join(chunk)}", flush=True)
+    def work(chunk: list[str]) -> None:
+        if (started := time.monotonic()) > end:
+            return
+        report = run(chunk, options)
+        with lock:
+            if report is not None:
+                keep(report, registry)
+                print(f"{time.monotonic() - started:5.0f} s {report['counts']} {' '.join(chunk)}", flush=True)
 
-    workers = [threading.Thread(target=work) for _ in range(options.workers)]
-    for worker in workers:
-        worker.start()
-    try:
-        for worker in workers:
-            worker.join()
-    except KeyboardInterrupt:
-        chunks.clear()
-        print("what runs now is the last", flush=True)
+    # Not threads that are joined: of the one whose join is interrupted, Python 3.11 takes it for ended, and leaves without its run.
+    with ThreadPoolExecutor(options.workers) as pool:
+        futures = [pool.submit(work, chunk) for chunk in chunks]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            print("what runs now is the last", flush=True)
 
 
 if __name__ == "__main__":
