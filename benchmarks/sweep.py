@@ -106,7 +106,7 @@ def main() -> None:
                 keep(report, registry)
                 print(f"{time.monotonic() - started:5.0f} s {report['counts']} {' '.join(chunk)}", flush=True)
 
-    # Not threads that are joined: of the one whose join is interrupted, Python 3.11 takes it for ended, and leaves without its run.
+    # Not threads that are joined: Python 3.11 takes one whose join is interrupted for ended, and leaves without its run.
     with ThreadPoolExecutor(options.workers) as pool:
         futures = [pool.submit(work, chunk) for chunk in chunks]
         try:
