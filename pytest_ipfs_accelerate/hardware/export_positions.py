@@ -68,3 +68,43 @@ def added_to_any_batch(original: Any) -> Any:
         return pictures + original(self, torch.zeros_like(pictures[:1]), **kwargs)  # type: ignore[no-any-return]
 
     return add
+
+
+@replaces("funnel.modeling_funnel.FunnelAttentionStructure.get_position_embeds")
+def positions_that_are_pooled(original: Any) -> Any:
+    """The positions are Python lists of a text's length, which a trace takes for its own. Of each list that is pooled three
+    numbers are asked for: where it begins, where it ends, and how many there are. A block pools what has more than two tokens
+    (``modeling_funnel.py:565``), which holds for every text that a program takes."""
+
+    @wraps(original)
+    def embed(self: Any, length: int, dtype: torch.dtype, device: Any) -> Any:
+        config = self.config
+        if config.attention_type == "factorized":
+            return original(self, length, dtype, device)
+        frequency = torch.arange(0, config.d_model // 2, 1.0, device=device).to(dtype) / (config.d_model // 2)
+
+        def between(begins: int, ends: int, stride: int) -> Tensor:
+            place = torch.arange(begins, ends - 1, -stride, device=device).to(dtype)
+            angle = place[:, None] * (1 / 10000**frequency)
+            return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+        first, last, count, embedded = 0, length - 1, length, []
+        for block in range(config.num_blocks):
+            stride, pooling = 2**block, None
+            if block:
+                was, (first, last, count) = (first, last), pooled(config, first, count, block)
+                pooling = between(first - was[0] + count * stride, first - was[1], stride // 2)
+            embedded.append([between(count * stride, first - last, stride), pooling])
+        return embedded
+
+    return embed
+
+
+def pooled(config: Any, first: int, count: int, block: int) -> tuple[int, int, int]:
+    """Where the positions of a funnel's block begin and end and how many there are, of those of the block before it, which
+    stand ``2 ** (block - 1)`` apart behind a class token."""
+    if not config.separate_cls:
+        count = (count + 1) // 2
+        return first, first + (count - 1) * 2**block, count
+    count = (count - config.truncate_seq) // 2
+    return 1 - 2**block, 1 + (count - 1) * 2**block, 1 + count

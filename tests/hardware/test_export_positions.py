@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 from traces import both, check_needed, original_of, same, takes_another
-from transformers import DynamicCache, ProphetNetConfig, TvpConfig
+from transformers import DynamicCache, FunnelConfig, ProphetNetConfig, TvpConfig
+from transformers.models.funnel.modeling_funnel import FunnelAttentionStructure
 from transformers.models.prophetnet.modeling_prophetnet import ProphetNetPositionalEmbeddings
 from transformers.models.tvp.modeling_tvp import TvpFramePadPrompter, TvpVisualInputEmbedding
 
@@ -124,3 +125,40 @@ def test_tvp_adds_the_same_to_each_picture(name: str, make: Any, inputs: Any) ->
     assert same(found(pictures), one_by_one)
     assert not same(one_by_one, pictures)
     check_needed(path, make, inputs)
+
+
+FUNNEL = "funnel.modeling_funnel.FunnelAttentionStructure.get_position_embeds"
+
+
+def funnel(function: Any, **settings: Any) -> Any:
+    """The positions of three blocks, as many as a text has tokens."""
+    structure = FunnelAttentionStructure(FunnelConfig(d_model=8, block_sizes=[1, 1, 1], **settings)).eval()
+
+    def call(text: Tensor) -> list[Tensor]:
+        blocks = function(structure, text.shape[1], text.dtype, text.device)
+        assert [pooling is None for _, pooling in blocks] == [True, False, False]
+        return [table for block in blocks for table in block if table is not None]
+
+    return call
+
+
+@pytest.mark.parametrize("separate", [True, False])
+@pytest.mark.parametrize("truncate", [True, False])
+def test_funnel_pools_the_positions_of_its_lists(separate: bool, truncate: bool) -> None:
+    expected, found = both(FUNNEL, lambda function: funnel(function, separate_cls=separate, truncate_seq=truncate))
+    for length in range(7, 24):
+        text = torch.zeros(1, length)
+        assert all(torch.equal(one, other) for one, other in zip(found(text), expected(text), strict=True))
+        assert not same(found(torch.zeros(1, length + 8)), expected(text))
+
+
+def test_the_lists_of_funnel_are_of_one_length() -> None:
+    check_needed(FUNNEL, funnel, lambda batch, length: (torch.zeros(batch, 4 * length),))
+
+
+def test_funnel_with_positions_of_another_kind_stays_as_it_is() -> None:
+    structure = FunnelAttentionStructure(FunnelConfig(d_model=8, attention_type="factorized")).eval()
+    found, expected = (
+        function(structure, 9, torch.float32, "cpu") for function in both(FUNNEL, lambda function: function)
+    )
+    assert same(found, expected)
