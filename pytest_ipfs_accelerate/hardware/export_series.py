@@ -4,6 +4,7 @@ and keep its own length."""
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from functools import wraps
 from typing import Any
@@ -142,3 +143,24 @@ def statistics_at_once(original: Any) -> Any:
         )
 
     return forward
+
+
+@replaces("vits.modeling_vits._unconstrained_rational_quadratic_spline")
+def spline_of_all(original: Any) -> Any:
+    """The spline is worked out of those inputs alone that lie within its bounds, as many as the data says, and ONNX Runtime
+    gathers from none in the runs that have none. It is worked out of all, and where it has no bounds the input stays."""
+    signature = inspect.signature(original)
+
+    @wraps(original)
+    def spline(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        inputs, bound, least = (given.arguments[name] for name in ("inputs", "tail_bound", "min_derivative"))
+        given.arguments["inputs"] = inputs.clamp(-bound, bound)
+        derivatives = F.pad(given.arguments["unnormalized_derivatives"], (1, 1), value=math.log(math.expm1(1 - least)))
+        given.arguments["unnormalized_derivatives"] = derivatives
+        outputs, log_determinant = sys.modules[original.__module__]._rational_quadratic_spline(**given.arguments)
+        inside = (inputs >= -bound) & (inputs <= bound)
+        return torch.where(inside, outputs, inputs), torch.where(inside, log_determinant, 0.0)
+
+    return spline

@@ -6,17 +6,20 @@ import inspect
 from types import SimpleNamespace
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
 from cases import recipe
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from torch import Tensor
-from traces import original_of, takes_another
+from traces import both, check_numbers, original_of, same, takes_another
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.mimi.modeling_mimi import MimiDecoderOutput
 from transformers.models.timesfm2_5.modeling_timesfm2_5 import TimesFm2_5Model
 
 from pytest_ipfs_accelerate.hardware import export_series  # noqa: F401 (registers what it replaces)
+from pytest_ipfs_accelerate.hardware.export import _export
 from pytest_ipfs_accelerate.hardware.export_patches import patched
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.hardware.export_series import running_statistics
@@ -153,3 +156,51 @@ def test_a_sound_is_cut_though_the_traced_one_was_not() -> None:
             assert replaced(Codec(), codes, unchanged, return_dict=True).audio_values.shape[-1] == 4 * length
     assert takes_another(sounds(replaced), frames)
     assert not takes_another(sounds(original), frames)
+
+
+SPLINE = "vits.modeling_vits._unconstrained_rational_quadratic_spline"
+
+
+def splines(batch: int, length: int, spread: float = 4.0) -> tuple[Tensor, ...]:
+    """Inputs within and without the bounds of ±5, and what a spline of ten bins is made from."""
+    return spread * torch.randn(batch, length, 2), *(torch.randn(batch, length, 2, count) for count in (10, 10, 9))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_spline_of_all_is_that_of_each(reverse: bool) -> None:
+    def make(function: Any) -> Any:
+        return lambda *inputs: function(*inputs, reverse=reverse, tail_bound=5.0)
+
+    check_numbers(SPLINE, make, splines, [(1, 9), (2, 30), (3, 7)])
+    expected, found = both(SPLINE, make)
+    inside, outside = splines(2, 20, 0.1), splines(2, 20, 1e3)
+    assert same(found(*inside), expected(*inside))
+    assert same(found(*outside), (outside[0], torch.zeros(2, 20, 2)))
+
+
+class Spline(torch.nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, inputs: Tensor, widths: Tensor, heights: Tensor, derivatives: Tensor) -> Any:
+        return self.function(inputs, widths, heights, derivatives, reverse=True)
+
+
+def test_onnx_runtime_gathers_from_no_spline() -> None:
+    """Where this fails, the exporter or ONNX Runtime no longer has the fault: the replacement can go."""
+    mixed, outside, runs = splines(2, 30), splines(2, 30, 1e4), []
+    for function in both(SPLINE, Spline):
+        names = ("inputs", "widths", "heights", "derivatives")
+        component = _export(function, dict(zip(names, mixed, strict=True)), "")
+        session = onnxruntime.InferenceSession(component.onnx)
+
+        def run(given: tuple[Tensor, ...], session: Any = session) -> list[Tensor]:
+            feed = {one.name: tensor.numpy() for one, tensor in zip(session.get_inputs(), given, strict=True)}
+            return [*map(torch.from_numpy, session.run(None, feed))]
+
+        assert same(run(mixed), [*function(*mixed)])
+        runs.append(run)
+    with pytest.raises(InvalidArgument, match="out of data bounds"):
+        runs[0](outside)
+    assert same(runs[1](outside), [outside[0], torch.zeros(2, 30, 2)])
