@@ -23,6 +23,7 @@ from ..models.checkpoint import Checkpoint
 from . import (  # noqa: F401 (what they replace is registered by their import)
     export_experts,
     export_indexers,
+    export_masks,
     export_pictures,
     export_positions,
     export_recurrences,

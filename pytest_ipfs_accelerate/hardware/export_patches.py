@@ -10,9 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial, reduce, wraps
+from functools import reduce, wraps
 from statistics import NormalDist
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.exporters import exporter_dynamo, utils
 from transformers.exporters.utils import patch_attributes
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_outputs import XVectorOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
@@ -30,8 +28,8 @@ from .export_fourier import samples_by_waves, spectrum_by_waves
 from .export_inputs import prepared_as_taken
 from .export_once import traced_once
 from .export_onnxscript import onnxscript_faults
-from .export_registry import PATCHES, Factory, given, replaces
-from .export_resize import resized_by_weights
+from .export_registry import PATCHES, Factory, replaces
+from .export_resize import resized_by_weights, summed_rows, weights_of
 from .export_sizes import gathered, lengths_stay_symbols
 from .export_ties import sorted_in_order
 
@@ -47,6 +45,7 @@ def patched() -> Iterator[None]:
     }
     found: list[tuple[Any, str, Factory]] = [
         (F, "interpolate", resized_by_weights),
+        (F, "embedding_bag", summed_rows),
         (torch.fft, "rfft", spectrum_by_waves),
         (torch.fft, "irfft", samples_by_waves),
         (torch, "argsort", sorted_in_order),
@@ -82,17 +81,6 @@ def rotated_in_real_numbers(original: Any) -> Any:
         return rotated(xq), rotated(xk)
 
     return apply_rotary_emb
-
-
-@replaces("fsmt.modeling_fsmt.make_padding_mask")
-def padding_mask_always(original: Any) -> Any:
-    """``make_padding_mask`` gives no mask where nothing is padded, which it finds with ``any()``: the trace cannot know. A mask
-    of zeros masks nothing, too."""
-
-    def make_padding_mask(input_ids: Tensor, padding_idx: int = 1) -> Tensor:
-        return input_ids.eq(padding_idx)
-
-    return make_padding_mask
 
 
 @replaces("gemma3n.modeling_gemma3n.Gemma3nTextMLP._gaussian_topk")
@@ -223,22 +211,11 @@ def positions_resized_by_weights(original: Any) -> Any:
         height, width = spatial_shapes[:, :1], spatial_shapes[:, 1:]
         # What is behind the last patch gets the position of the first.
         place = torch.where(place < height * width, place, 0)
-        rows = triangle_weights(place // width, height, size)
-        columns = triangle_weights(place % width, width, size)
+        rows = weights_of(place // width, height, size)
+        columns = weights_of(place % width, width, size)
         return embedded + torch.einsum("bpr,bpc,rcd->bpd", rows, columns, table.float()).to(table.dtype)
 
     return forward
-
-
-def triangle_weights(index: Tensor, resized: Tensor, size: int) -> Tensor:
-    """How much each of ``size`` samples weighs in sample ``index`` (batch, n) of ``resized`` (batch, 1) that they are resized
-    to, bilinear and antialiased as torch does it: (batch, n, size)."""
-    scale = size / resized.float()
-    support = scale.clamp(min=1.0)
-    centre = (index + 0.5) * scale
-    samples = torch.arange(size, device=index.device) + 0.5
-    weights = (1 - ((samples - centre[..., None]) / support[..., None]).abs()).clamp(min=0)
-    return weights / weights.sum(-1, keepdim=True)
 
 
 @replaces("pixtral.modeling_pixtral.PixtralVisionModel.forward")
@@ -316,60 +293,6 @@ def padded_in_integers(original: Any) -> Any:
         right = 0 if self.causal else total // 2
         hidden_states = self.conv(self._pad1d(hidden_states, (total - right, right + extra), mode=self.pad_mode))
         return self.norm(hidden_states) if hasattr(self, "norm") else hidden_states
-
-    return forward
-
-
-def packed_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None = None,
-    *,
-    cu_seq_lens_q: Tensor | None = None,
-    **kwargs: Any,
-) -> Any:
-    """Attention of (1, heads, tokens, width) in which each token sees those of its own picture, whose first tokens are
-    ``cu_seq_lens_q``."""
-    if cu_seq_lens_q is not None:
-        place = torch.arange(query.shape[2], device=query.device)
-        picture = (place[:, None] >= cu_seq_lens_q[None, 1:]).sum(-1)
-        attention_mask = (picture[:, None] == picture[None, :])[None, None]
-    arguments = {name: value for name, value in kwargs.items() if name in ("dropout", "scaling", "is_causal")}
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **arguments)
-
-
-@replaces(
-    *(
-        f"{name}.modeling_{name}.{attention}.forward"
-        for name, attention in {
-            "cosmos3_edge": "Cosmos3EdgeVisionAttention",
-            "dots3_note": "Dots3NoteVisionAttention",
-            "glm5_next": "Glm5NextVisionAttention",
-            "glm_ocr": "GlmOcrVisionAttention",
-            "glm_image": "GlmImageVisionAttention",
-            "hunyuan_vl": "HunYuanVLVisionAttention",
-            "qwen4_exp": "Qwen4ExpVisionAttention",
-            "radio": "RadioAttention",
-        }.items()
-    )
-)
-def pictures_kept_apart_by_a_mask(original: Any) -> Any:
-    """Pictures that are packed into one sequence are split by ``lengths.tolist()`` and attended to one by one. The exporter
-    replaces that in some classes, not in these, and in dots3_note and glm_ocr without their norms of queries and keys. The
-    branch for flash attention is one call with the lengths; it is taken, with an attention that masks."""
-    module = sys.modules[original.__module__]
-    stand_ins = {
-        "is_flash_attention_requested": lambda config: True,
-        "get_max_seqlen": lambda *args, **kwargs: None,
-        "ALL_ATTENTION_FUNCTIONS": SimpleNamespace(get_interface=lambda *args: packed_attention),
-    }
-
-    @wraps(original)
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with patch_attributes([(module, name, partial(given, stand_in)) for name, stand_in in stand_ins.items()]):
-            return original(self, *args, **kwargs)
 
     return forward
 

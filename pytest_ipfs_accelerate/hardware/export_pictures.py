@@ -25,6 +25,7 @@ from transformers.vision_utils import (
 )
 
 from .export_registry import replaces
+from .export_resize import weights_of
 
 Block = int | Tensor
 """The side of the blocks in which the patches of a picture follow one another, 1 for row after row; of a tensor, that of each
@@ -339,3 +340,22 @@ def frames_paired_at_once(original: Any) -> Any:
         return torch.cat([hidden_states[first], hidden_states[first + torch.where(frames > 1, words, 0)]], dim=-1)
 
     return slicing
+
+
+@replaces("cosmos3_edge.modeling_cosmos3_edge.Cosmos3EdgeVisionEmbeddings.forward")
+def positions_weighted_at_once(original: Any) -> Any:
+    """The positions of each picture are resized to its sides in a loop, antialiased."""
+
+    def forward(self: Any, pixel_values: Tensor, grid_thw: Tensor) -> Tensor:
+        embedded, size = (
+            self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype)),
+            self.position_embedding_size,
+        )
+        patches = patches_of(grid_thw, pixel_values.shape[0], self.config.spatial_merge_size)
+        height, width = patches.sides()
+        rows, columns = weights_of(patches.row, height, size), weights_of(patches.column, width, size)
+        table = self.position_embedding.weight.reshape(size, size, -1)
+        positions = torch.einsum("pr,pc,rcd->pd", rows, columns, table.float())
+        return embedded + positions.to(table.dtype)  # type: ignore[no-any-return]
+
+    return forward

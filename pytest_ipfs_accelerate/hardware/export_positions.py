@@ -108,3 +108,20 @@ def pooled(config: Any, first: int, count: int, block: int) -> tuple[int, int, i
         return first, first + (count - 1) * 2**block, count
     count = (count - config.truncate_seq) // 2
     return 1 - 2**block, 1 + (count - 1) * 2**block, 1 + count
+
+
+@replaces("reformer.modeling_reformer.AxialPositionEmbeddings.forward")
+def positions_of_any_batch(original: Any) -> Any:
+    """The positions of each text are selected in a loop over the batch, from rows that are cut at the last position. A position
+    is embedded by its row and by its column."""
+
+    @wraps(original)
+    def forward(self: Any, position_ids: Tensor) -> Any:
+        if self.training:
+            return original(self, position_ids)
+        width = self.axial_pos_shape[1]
+        return torch.cat(
+            [self.weights[0][:, 0][position_ids // width], self.weights[1][0][position_ids % width]], dim=-1
+        )
+
+    return forward

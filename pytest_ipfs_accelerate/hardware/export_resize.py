@@ -37,13 +37,13 @@ def cubic(distance: Tensor) -> Tensor:
 FILTERS: dict[str, Callable[[Tensor], Tensor]] = {"bilinear": triangle, "bicubic": cubic}
 
 
-def resize_weights(samples: int, resized: int, weigh: Callable[[Tensor], Tensor]) -> Tensor:
-    """How much each of the samples of an axis weighs in each of those that it is resized to: (resized, samples), each row
-    summing to 1. The sizes may be symbols of a trace."""
-    scale = torch.ones(1) * samples / resized
-    centre = (torch.arange(resized) + 0.5) * scale
-    distance = ((torch.arange(samples) + 0.5)[None, :] - centre[:, None]).abs() / scale.clamp(min=1.0)
-    weights = weigh(distance)
+def weights_of(index: Tensor, resized: Tensor, samples: int, weigh: Callable[[Tensor], Tensor] = triangle) -> Tensor:
+    """How much each of ``samples`` of an axis weighs in sample ``index`` of the ``resized`` ones, tensors of one shape but for
+    axes of 1: (…, samples), each row summing to 1. The sizes may be symbols of a trace."""
+    scale = samples / resized.float()
+    centre = (index + 0.5) * scale
+    distance = (torch.arange(samples, device=index.device) + 0.5 - centre[..., None]).abs()
+    weights = weigh(distance / scale.clamp(min=1.0)[..., None])
     return weights / weights.sum(-1, keepdim=True)
 
 
@@ -57,11 +57,26 @@ def resized_by_weights(original: Any) -> Any:
         if weigh is None or not kwargs.get("antialias") or other or args:
             return original(input, size, *args, **kwargs)
         height, width = size if isinstance(size, (tuple, list, torch.Size)) else (size, size)
-        rows = resize_weights(input.shape[-2], height, weigh).to(input)
-        columns = resize_weights(input.shape[-1], width, weigh).to(input)
+        rows, columns = (
+            weights_of(torch.arange(resized), torch.ones(1) * resized, samples, weigh).to(input)
+            for resized, samples in zip((height, width), input.shape[-2:], strict=True)
+        )
         return rows @ input @ columns.T
 
     return interpolate
+
+
+def summed_rows(original: Any) -> Any:
+    """``embedding_bag`` is a loop over its rows in ONNX, which builds a sequence: OpenVINO does not take it (kimi_k25). A bag
+    of as many rows as every other is a gather, weighted and summed."""
+
+    @wraps(original)
+    def embedding_bag(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if args or input.dim() != 2 or kwargs.keys() != {"per_sample_weights", "mode"} or kwargs["mode"] != "sum":
+            return original(input, weight, *args, **kwargs)
+        return (F.embedding(input, weight) * kwargs["per_sample_weights"][..., None]).sum(1)
+
+    return embedding_bag
 
 
 @replaces(

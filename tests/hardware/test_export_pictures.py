@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from traces import Call, Inputs, Make, check_needed, check_numbers
 from transformers import RadioConfig
 from transformers.exporters.utils import precompute_export_inputs
+from transformers.models.cosmos3_edge.configuration_cosmos3_edge import Cosmos3EdgeVisionConfig
+from transformers.models.cosmos3_edge.modeling_cosmos3_edge import Cosmos3EdgeVisionEmbeddings
 from transformers.models.hunyuan_vl.configuration_hunyuan_vl import HunYuanVLVisionConfig
 from transformers.models.hunyuan_vl.modeling_hunyuan_vl import HunYuanVLVisionPatchEmbed, HunYuanVLVisionTransformer
 from transformers.models.lfm3_vl.configuration_lfm3_vl import Lfm3VlVisionConfig
@@ -107,6 +109,12 @@ def hunyuan(function: Any) -> Call:
     return lambda hidden, grid: function(tower, hidden, grid)["pooler_output"]
 
 
+def cosmos(function: Any) -> Call:
+    config = Cosmos3EdgeVisionConfig(hidden_size=4, num_channels=3, patch_size=2, num_patches=25, spatial_merge_size=2)
+    module = drawn(Cosmos3EdgeVisionEmbeddings(config))
+    return lambda pixels, grid: function(module, pixels, grid)
+
+
 def stills(pictures: int, length: int) -> tuple[Tensor, ...]:
     sizes = [(1, 4, 6), (1, 6, 4), (1, 4, 4)] if length < 10 else [(1, 4, 8), (1, 6, 6), (1, 4, 6)]
     grid = torch.tensor(sizes[:pictures])
@@ -144,6 +152,10 @@ CASES: dict[str, tuple[Make, Inputs]] = {
     "ernie4_5_vl_moe.modeling_ernie4_5_vl_moe.Ernie4_5_VLMoeVariableResolutionResamplerModel._temporal_slicing": (
         lambda function: lambda hidden, grid: function(SimpleNamespace(spatial_merge_size=2), hidden, grid),
         films,
+    ),
+    "cosmos3_edge.modeling_cosmos3_edge.Cosmos3EdgeVisionEmbeddings.forward": (
+        cosmos,
+        lambda pictures, length: (patches(pictures, length)[0].repeat(1, 3), grid_of(pictures, length)),
     ),
     "radio.modeling_radio.RadioPatchEmbeddings._embed_packed_patches": (radio, pictures_without_frames),
 }

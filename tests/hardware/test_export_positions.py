@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from traces import both, check_needed, original_of, same, takes_another
-from transformers import DynamicCache, FunnelConfig, ProphetNetConfig, TvpConfig
+from traces import both, check_needed, check_numbers, original_of, same, takes_another
+from transformers import DynamicCache, FunnelConfig, ProphetNetConfig, ReformerConfig, TvpConfig
 from transformers.models.funnel.modeling_funnel import FunnelAttentionStructure
 from transformers.models.prophetnet.modeling_prophetnet import ProphetNetPositionalEmbeddings
+from transformers.models.reformer.modeling_reformer import AxialPositionEmbeddings
 from transformers.models.tvp.modeling_tvp import TvpFramePadPrompter, TvpVisualInputEmbedding
 
 from pytest_ipfs_accelerate.hardware import export_positions  # noqa: F401 (registers what it replaces)
@@ -162,3 +163,23 @@ def test_funnel_with_positions_of_another_kind_stays_as_it_is() -> None:
         function(structure, 9, torch.float32, "cpu") for function in both(FUNNEL, lambda function: function)
     )
     assert same(found, expected)
+
+
+REFORMER = "reformer.modeling_reformer.AxialPositionEmbeddings.forward"
+
+
+def axial(function: Any) -> Any:
+    config = ReformerConfig(axial_pos_shape=[4, 8], axial_pos_embds_dim=[2, 6], hidden_size=8)
+    embeddings = AxialPositionEmbeddings(config).eval()
+    for weight in embeddings.weights:
+        torch.nn.init.normal_(weight)
+    return lambda positions: function(embeddings, positions)
+
+
+@torch.no_grad()
+def test_reformer_takes_any_batch() -> None:
+    def inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+        return (torch.stack([torch.randperm(32)[: 4 * length] for _ in range(batch)]),)
+
+    check_numbers(REFORMER, axial, inputs, [(1, 8), (2, 3), (3, 7)])
+    check_needed(REFORMER, axial, inputs)

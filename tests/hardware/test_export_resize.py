@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper
 
+from pytest_ipfs_accelerate.hardware.export import _export
 from pytest_ipfs_accelerate.hardware.export_patches import patched
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
-from pytest_ipfs_accelerate.hardware.export_resize import FILTERS, resized_by_weights
+from pytest_ipfs_accelerate.hardware.export_resize import FILTERS, resized_by_weights, summed_rows
 
 SIZES = [(3, 4), (7, 9), (12, 20), (1, 1)]
 
@@ -57,6 +58,37 @@ def test_a_trace_keeps_the_size_free() -> None:
         )
     other = torch.zeros(1, 1, 6, 8)
     assert torch.allclose(program.module()(other), Resize()(other), atol=1e-6)
+
+
+class Bag(torch.nn.Module):
+    def forward(self, index: torch.Tensor, weights: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return F.embedding_bag(index, table, per_sample_weights=weights, mode="sum")
+
+
+def bag() -> dict[str, torch.Tensor]:
+    return {"index": torch.randint(5, (6, 4)), "weights": torch.randn(6, 4), "table": torch.randn(5, 3)}
+
+
+def test_a_bag_is_a_weighted_sum_of_rows() -> None:
+    given, calls = bag(), []
+    expected = Bag()(**given)
+    with patched():
+        assert torch.allclose(Bag()(**given), expected, atol=1e-6)
+        assert not torch.allclose(Bag()(**{**given, "weights": given["weights"].flip(0)}), expected, atol=1e-2)
+    embedding_bag = summed_rows(lambda *args, **kwargs: calls.append(kwargs))
+    embedding_bag(given["index"], given["table"], mode="mean", per_sample_weights=None)
+    embedding_bag(given["index"].flatten(), given["table"], torch.tensor([0, 3]), mode="sum")
+    assert len(calls) == 2
+
+
+def test_openvino_takes_no_bag() -> None:
+    """Where this fails, OpenVINO takes it: the replacement can go."""
+    given = bag()
+    with patched():
+        found = openvino.compile_model(openvino.Core().read_model(_export(Bag(), given, "").onnx), "CPU")
+    assert np.allclose(found([*given.values()])[0], Bag()(**given), atol=1e-5)
+    with pytest.raises(RuntimeError, match="Conversion is failed"):
+        openvino.Core().read_model(_export(Bag(), given, "").onnx)
 
 
 @pytest.mark.parametrize("path", [path for path in PATCHES if "efficientnet" in path or "align" in path])

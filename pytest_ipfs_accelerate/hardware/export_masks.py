@@ -1,0 +1,110 @@
+"""Masks of which a model asks its data whether or how to make them, for the time of a trace: they are always made."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial, wraps
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.exporters.utils import patch_attributes
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from .export_registry import given, replaces
+
+
+@replaces("fsmt.modeling_fsmt.make_padding_mask")
+def padding_mask_always(original: Any) -> Any:
+    """``make_padding_mask`` gives no mask where nothing is padded, which it finds with ``any()``: the trace cannot know. A mask
+    of zeros masks nothing, too."""
+
+    def make_padding_mask(input_ids: Tensor, padding_idx: int = 1) -> Tensor:
+        return input_ids.eq(padding_idx)
+
+    return make_padding_mask
+
+
+def packed_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    cu_seq_lens_q: Tensor | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Attention of (1, heads, tokens, width) in which each token sees those of its own picture, whose first tokens are
+    ``cu_seq_lens_q``."""
+    if cu_seq_lens_q is not None:
+        place = torch.arange(query.shape[2], device=query.device)
+        picture = (place[:, None] >= cu_seq_lens_q[None, 1:]).sum(-1)
+        attention_mask = (picture[:, None] == picture[None, :])[None, None]
+    arguments = {name: value for name, value in kwargs.items() if name in ("dropout", "scaling", "is_causal")}
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **arguments)
+
+
+@replaces(
+    *(
+        f"{name}.modeling_{name}.{attention}.forward"
+        for name, attention in {
+            "cosmos3_edge": "Cosmos3EdgeVisionAttention",
+            "dots3_note": "Dots3NoteVisionAttention",
+            "glm5_next": "Glm5NextVisionAttention",
+            "glm_ocr": "GlmOcrVisionAttention",
+            "glm_image": "GlmImageVisionAttention",
+            "hunyuan_vl": "HunYuanVLVisionAttention",
+            "qwen4_exp": "Qwen4ExpVisionAttention",
+            "radio": "RadioAttention",
+        }.items()
+    )
+)
+def pictures_kept_apart_by_a_mask(original: Any) -> Any:
+    """Pictures that are packed into one sequence are split by ``lengths.tolist()`` and attended to one by one. The exporter
+    replaces that in some classes, not in these, and in dots3_note and glm_ocr without their norms of queries and keys. The
+    branch for flash attention is one call with the lengths; it is taken, with an attention that masks."""
+    module = sys.modules[original.__module__]
+    stand_ins = {
+        "is_flash_attention_requested": lambda config: True,
+        "get_max_seqlen": lambda *args, **kwargs: None,
+        "ALL_ATTENTION_FUNCTIONS": SimpleNamespace(get_interface=lambda *args: packed_attention),
+    }
+
+    @wraps(original)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with patch_attributes([(module, name, partial(given, stand_in)) for name, stand_in in stand_ins.items()]):
+            return original(self, *args, **kwargs)
+
+    return forward
+
+
+@replaces(
+    "eomt.modeling_eomt.EomtForUniversalSegmentation.forward",
+    "eomt_dinov3.modeling_eomt_dinov3.EomtDinov3ForUniversalSegmentation.forward",
+)
+def masks_as_in_training(original: Any) -> Any:
+    """Whether a block masks what its queries see is asked of a buffer of the checkpoint, ``attn_mask_probs``, which a trace
+    does not read. In training it is not asked: the mask is made, and :func:`unmasked` takes it away again where the buffer says
+    so. (A block without a mask behind one with a mask would keep that one's: training lowers them in order.)"""
+
+    @wraps(original)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.training, self._disable_attention_mask = True, unmasked  # of this module alone, not of those in it
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            self.training = False
+            del self._disable_attention_mask
+
+    return forward
+
+
+def unmasked(mask: Tensor, prob: Tensor, num_query_tokens: int, encoder_start_tokens: int, device: Any) -> Tensor:
+    """The mask (batch, tokens, tokens) with those queries seeing every patch that are drawn: all of them for a ``prob`` of 0,
+    none for 1, written without an index of as many as were drawn."""
+    free = (torch.rand(mask.shape[0], num_query_tokens, device=device) > prob) | (prob <= 0)
+    patches = mask[:, :num_query_tokens, encoder_start_tokens:]
+    mask[:, :num_query_tokens, encoder_start_tokens:] = patches | free[..., None]
+    return mask

@@ -1,0 +1,68 @@
+"""Masks that are always made: the numbers of those that a model makes when its data says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from traces import both, check_needed, same
+from transformers import EomtConfig, EomtDinov3Config, EomtDinov3ForUniversalSegmentation, EomtForUniversalSegmentation
+
+from pytest_ipfs_accelerate.hardware import export_masks  # noqa: F401 (registers what it replaces)
+
+KINDS = {
+    "eomt.modeling_eomt.EomtForUniversalSegmentation.forward": (EomtForUniversalSegmentation, EomtConfig),
+    "eomt_dinov3.modeling_eomt_dinov3.EomtDinov3ForUniversalSegmentation.forward": (
+        EomtDinov3ForUniversalSegmentation,
+        EomtDinov3Config,
+    ),
+}
+OUTPUTS = ("masks_queries_logits", "class_queries_logits", "last_hidden_state")
+
+
+def segmenter(path: str, *probabilities: float) -> Any:
+    """What makes a call of three blocks, the last two of which mask what their queries see with these probabilities."""
+    kind, config = KINDS[path]
+    sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2}
+    depth = {"num_hidden_layers": 3, "num_blocks": 2, "num_upscale_blocks": 1, "num_queries": 3}
+
+    def make(function: Any) -> Any:
+        model = kind(config(**sizes, **depth)).eval()
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        model.attn_mask_probs.copy_(torch.tensor(probabilities))
+
+        def call(pictures: Tensor) -> list[Tensor]:
+            torch.manual_seed(3)
+            found = function(model, pictures)
+            assert not model.training
+            assert "_disable_attention_mask" not in vars(model)
+            return [found[name] for name in OUTPUTS]
+
+        return call
+
+    return make
+
+
+def pictures(batch: int, length: int) -> tuple[Tensor, ...]:
+    return (torch.randn(batch, 3, 32, 32),)
+
+
+@pytest.mark.parametrize("path", KINDS)
+@torch.no_grad()
+def test_the_masks_are_those_that_the_checkpoint_asks_for(path: str) -> None:
+    given, seen = pictures(2, 1), []
+    for probabilities in ((1.0, 1.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.5)):
+        expected, found = both(path, segmenter(path, *probabilities))
+        seen.append(found(*given))
+        assert same(seen[-1], expected(*given))
+    assert not same(seen[0], seen[2])
+    assert not same(seen[1], seen[2])
+
+
+@pytest.mark.parametrize("path", KINDS)
+@torch.no_grad()
+def test_a_trace_does_not_read_what_the_checkpoint_asks_for(path: str) -> None:
+    check_needed(path, segmenter(path, 1.0, 1.0), pictures)
