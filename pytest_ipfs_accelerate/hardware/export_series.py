@@ -6,12 +6,13 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.exporters.utils import patch_attributes
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -164,3 +165,22 @@ def spline_of_all(original: Any) -> Any:
         return torch.where(inside, outputs, inputs), torch.where(inside, log_determinant, 0.0)
 
     return spline
+
+
+@replaces("qwen3_omni_moe.modeling_qwen3_omni_moe.Qwen3OmniMoeAudioEncoder.forward")
+def convolved_in_one_piece(original: Any) -> Any:
+    """The windows of a sound are convolved a few hundred at a time, to save memory; a trace takes their number for that of its
+    own sound, and OpenVINO splits no axis of which it does not know the length. They are convolved together."""
+
+    def whole(split: Any, pieces: int) -> Any:
+        def pieces_of(self: Tensor, size: Any, dim: int = 0) -> Any:
+            return (self,) if (size, dim) == (pieces, 0) else split(self, size, dim)
+
+        return pieces_of
+
+    @wraps(original)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with patch_attributes([(Tensor, "split", partial(whole, pieces=self.conv_chunksize))]):
+            return original(self, *args, **kwargs)
+
+    return forward

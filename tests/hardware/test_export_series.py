@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime
+import openvino
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from torch import Tensor
 from traces import both, check_numbers, original_of, same, takes_another
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.mimi.modeling_mimi import MimiDecoderOutput
+from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeAudioEncoderConfig
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeAudioEncoder
 from transformers.models.timesfm2_5.modeling_timesfm2_5 import TimesFm2_5Model
 
 from pytest_ipfs_accelerate.hardware import export_series  # noqa: F401 (registers what it replaces)
@@ -204,3 +207,43 @@ def test_onnx_runtime_gathers_from_no_spline() -> None:
     with pytest.raises(InvalidArgument, match="out of data bounds"):
         runs[0](outside)
     assert same(runs[1](outside), [outside[0], torch.zeros(2, 30, 2)])
+
+
+WINDOWS = "qwen3_omni_moe.modeling_qwen3_omni_moe.Qwen3OmniMoeAudioEncoder.forward"
+
+
+def windows(function: Any) -> Any:
+    """The windows of 100 frames of sounds, convolved two at a time."""
+    sizes = {"num_mel_bins": 8, "d_model": 8, "output_dim": 8, "encoder_ffn_dim": 8, "downsample_hidden_size": 4}
+    depth = {
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "n_window": 50,
+        "n_window_infer": 200,
+        "conv_chunksize": 2,
+    }
+    encoder = Qwen3OmniMoeAudioEncoder(Qwen3OmniMoeAudioEncoderConfig(**sizes, **depth)).eval()
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return lambda features, lengths: function(encoder, features, lengths).last_hidden_state
+
+
+@torch.no_grad()
+def test_windows_convolved_together_are_those_of_the_loop() -> None:
+    def inputs(batch: int, length: int) -> tuple[Tensor, ...]:
+        lengths = 50 * torch.arange(batch) + 100 * length
+        return torch.randn(8, int(lengths.sum())), lengths
+
+    check_numbers(WINDOWS, windows, inputs, [(1, 2), (2, 3)])
+
+
+class Halves(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([half * 2 for half in x.split(500)])
+
+
+def test_openvino_splits_no_axis_of_unknown_length() -> None:
+    """Where this fails, OpenVINO does: the replacement is needed for the number of windows alone."""
+    component = _export(Halves(), {"x": torch.randn(6, 4)}, "")
+    with pytest.raises(RuntimeError, match="requires static dimension on the split axis"):
+        openvino.Core().read_model(component.onnx)
