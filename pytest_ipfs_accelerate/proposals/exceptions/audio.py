@@ -148,7 +148,14 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     },
     "encodec": {"config": {"num_filters": 4, "codebook_size": 16}},
     "vits": {
-        "config": {"noise_scale": 0.0, "noise_scale_duration": 0.0},
+        # As of univnet: with four flows and three blocks, padding moved the sound by 1.03e-5 in fp32, by their rounding alone.
+        "config": {
+            "noise_scale": 0.0,
+            "noise_scale_duration": 0.0,
+            "prior_encoder_num_flows": 2,
+            "resblock_kernel_sizes": [3],
+            "resblock_dilation_sizes": [[1, 3]],
+        },
         "inputs": {"tensors": {"input_ids": {"tokens": ["S"], "below": 38}}, "sizes": {"S": [11, 11]}},
         "tensors only": "the length of the sound depends on the text: two texts make no batch",
     },
