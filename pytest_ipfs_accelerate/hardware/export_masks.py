@@ -1,4 +1,4 @@
-"""Masks of which a model asks its data whether or how to make them, for the time of a trace: they are always made."""
+"""Masks that a model makes if its data says so, or in Python, for the time of a trace: they are always made, and in the graph."""
 
 from __future__ import annotations
 
@@ -108,3 +108,18 @@ def unmasked(mask: Tensor, prob: Tensor, num_query_tokens: int, encoder_start_to
     patches = mask[:, :num_query_tokens, encoder_start_tokens:]
     mask[:, :num_query_tokens, encoder_start_tokens:] = patches | free[..., None]
     return mask
+
+
+@replaces("cpmant.modeling_cpmant.CpmAntModel._prepare_attention_mask")
+def padding_counted_from_the_end(original: Any) -> Any:
+    """How far each token is from the end is a list of Python (``torch.tensor(list(range(…))[::-1])``), which a trace takes for
+    a constant of its own length."""
+
+    def prepare(self: Any, input_ids: Tensor, span: Tensor, context: Tensor, length: Tensor) -> Tensor:
+        place = torch.arange(input_ids.shape[1], device=input_ids.device)
+        behind = context[:, :, None].logical_not() & (place[None, :] <= place[:, None])
+        mask = (context[:, None, :] | behind) & (span[:, None, :] == span[:, :, None])
+        kept = (place < self.prompt_length) | (input_ids.shape[1] - 1 - place < length[:, None])
+        return kept[:, :, None] & kept[:, None, :] & mask
+
+    return prepare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,3 +67,33 @@ def test_the_masks_are_those_that_the_checkpoint_asks_for(path: str) -> None:
 @torch.no_grad()
 def test_a_trace_does_not_read_what_the_checkpoint_asks_for(path: str) -> None:
     check_needed(path, segmenter(path, 1.0, 1.0), pictures)
+
+
+CPMANT = "cpmant.modeling_cpmant.CpmAntModel._prepare_attention_mask"
+
+
+def masked(function: Any) -> Any:
+    """The mask of texts behind a prompt of two tokens."""
+    return lambda *inputs: function(SimpleNamespace(prompt_length=2), *inputs)
+
+
+def texts(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Tokens, spans, what is context and lengths; the first text has padding on its left."""
+    count = length + 2
+    lengths = torch.tensor([length - 1] + [length] * (batch - 1))
+    return (
+        torch.zeros(batch, count),
+        torch.arange(batch * count).view(batch, count) % 2,
+        torch.ones(batch, count).int(),
+        lengths,
+    )
+
+
+def test_cpmant_masks_texts_of_any_length() -> None:
+    expected, found = both(CPMANT, masked)
+    for batch, length in ((1, 4), (2, 3), (3, 9)):
+        tokens, span, context, lengths = texts(batch, length)
+        for given in (context, context * 0, context * (torch.rand(context.shape) > 0.5)):
+            assert torch.equal(found(tokens, span, given, lengths), expected(tokens, span, given, lengths))
+        assert not torch.equal(found(tokens, span, context, lengths - 1), expected(tokens, span, context, lengths))
+    check_needed(CPMANT, masked, texts)
