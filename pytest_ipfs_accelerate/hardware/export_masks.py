@@ -1,4 +1,4 @@
-"""Masks that a model makes if its data says so, or in Python, for the time of a trace: they are always made, and in the graph."""
+"""Masks that a model makes if its data says so, or in Python, for the time of a trace: always, and in the graph."""
 
 from __future__ import annotations
 
