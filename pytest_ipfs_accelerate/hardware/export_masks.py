@@ -120,6 +120,6 @@ def padding_counted_from_the_end(original: Any) -> Any:
         behind = context[:, :, None].logical_not() & (place[None, :] <= place[:, None])
         mask = (context[:, None, :] | behind) & (span[:, None, :] == span[:, :, None])
         kept = (place < self.prompt_length) | (input_ids.shape[1] - 1 - place < length[:, None])
-        return kept[:, :, None] & kept[:, None, :] & mask
+        return kept[:, :, None] & kept[:, None, :] & mask  # type: ignore[no-any-return]
 
     return prepare

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 import openvino
+import openvino.opset15 as opset
 from transformers.exporters.runners.runner_openvino import OpenVINOModelRunner
 
 from ..models.checkpoint import Checkpoint
@@ -42,6 +44,7 @@ class OpenVinoEndpoint(ExportedEndpoint):
             raise NotOnHardware(f"{device} was asked for; OpenVINO sees {', '.join(here)}")
         self.device = device if device == "AUTO" else str(self.core.get_property(device, "FULL_DEVICE_NAME"))
         self.threads = threads
+        self.rewritten: dict[str, int] = {}
         if precision == "int8":
             models = {name: onnx.load_from_string(part.onnx) for name, part in program.components.items()}
             program = quantised_program(program, models, precision, threads)
@@ -55,7 +58,13 @@ class OpenVinoEndpoint(ExportedEndpoint):
         if self.target == "CPU":
             options |= {"INFERENCE_NUM_THREADS": self.threads, "KV_CACHE_PRECISION": _HINTS[self.precision]}
         model = self.core.read_model(component.onnx)
+        if compared := compare_with_zero(model):
+            self.rewritten[name] = compared
         return OpenVINOModelRunner(self.core.compile_model(model, self.target, options), component.metadata)
+
+    def evidence(self) -> dict[str, Any]:
+        rewritten = {"rewritten": {"conversions to booleans": self.rewritten}} if self.rewritten else {}
+        return super().evidence() | rewritten
 
     def own_reference(self) -> Endpoint | None:
         """ONNX Runtime's CPU on the same quantised graphs."""
@@ -77,6 +86,24 @@ class OpenVinoEndpoint(ExportedEndpoint):
         if hint != asked or (reduced if asked == "f32" else not found.get(asked)):
             raise NotOnHardware(f"{asked} was asked for; the hint reads back {hint}, nodes by precision are {found}")
         return {"execution devices": devices, "inference precision": hint, "nodes by precision": found}
+
+
+def compare_with_zero(model: openvino.Model) -> int:
+    """Compare with 0 what is converted to booleans and is one of several outputs of a node; how many there were.
+
+    OpenVINO 2026.4 rewrites such a conversion for its CPU and asks the node for its one output: "Default output not supported"
+    (glm5_next, whose cache is split into keys, scores and what is valid).
+    """
+    compared = 0
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() != "Convert" or operation.get_element_type() != openvino.Type.boolean:
+            continue
+        source = operation.input_value(0)
+        if source.get_node().get_output_size() > 1:
+            zero = opset.constant(np.zeros((), source.get_element_type().to_dtype()))
+            operation.output(0).replace(opset.not_equal(source, zero).output(0))
+            compared += 1
+    return compared
 
 
 def node_precisions(compiled: openvino.CompiledModel) -> dict[str, int]:
