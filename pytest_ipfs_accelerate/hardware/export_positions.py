@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .export_registry import replaces
@@ -123,5 +124,22 @@ def positions_of_any_batch(original: Any) -> Any:
         return torch.cat(
             [self.weights[0][:, 0][position_ids // width], self.weights[1][0][position_ids % width]], dim=-1
         )
+
+    return forward
+
+
+@replaces("speech_to_text.modeling_speech_to_text.Speech2TextSinusoidalPositionalEmbedding.forward")
+def waves_of_every_position(original: Any) -> Any:
+    """The table of positions is made anew for a sound that is longer than it, and a trace keeps the one that it has. The
+    positions that are asked for are computed."""
+
+    @wraps(original)
+    def forward(self: Any, input_ids: Tensor, past_key_values_length: Any = 0) -> Tensor:
+        place = self.create_position_ids_from_input_ids(input_ids, self.padding_idx, past_key_values_length)
+        half = self.embedding_dim // 2
+        frequency = torch.exp(torch.arange(half, device=place.device) * -(math.log(10000) / (half - 1)))
+        angle = place[..., None] * frequency
+        waves = F.pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, self.embedding_dim % 2))
+        return torch.where(place[..., None] == self.padding_idx, 0.0, waves).to(self.weights.dtype)
 
     return forward

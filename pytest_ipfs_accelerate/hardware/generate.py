@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, masking_utils
 from transformers.exporters.runners.base import ModelRunner
-from transformers.exporters.utils import precompute_export_inputs
+from transformers.exporters.utils import patch_attributes, precompute_export_inputs
 
 from ..words import plural
 from .base import NotOnHardware
@@ -120,16 +121,29 @@ class Driver:
 @contextmanager
 def masks_written_out() -> Iterator[None]:
     """For a time transformers leaves no mask away that would change nothing: a program that was exported from a padded batch
-    reads one."""
+    reads one. (The mask of a recurrent layer is made by a function that the models have by name: inkling_mm_model's is made
+    outside of the program.)"""
     names = ("_ignore_causal_mask_sdpa", "_ignore_bidirectional_mask_sdpa")
-    kept = {name: getattr(masking_utils, name) for name in names}
-    try:
-        for name in names:
-            setattr(masking_utils, name, lambda *args, **kwargs: False)
+    recurrent = "create_recurrent_attention_mask"
+    own = [module for name, module in list(sys.modules.items()) if ".modeling_" in name and recurrent in vars(module)]
+    patches = [(masking_utils, name, lambda original: lambda *args, **kwargs: False) for name in names]
+    with patch_attributes([*patches, *((module, recurrent, recurrent_mask_always) for module in own)]):
         yield
-    finally:
-        for name, function in kept.items():
-            setattr(masking_utils, name, function)
+
+
+def recurrent_mask_always(original: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+    """The mask (batch, tokens) of a recurrent layer, all ones where nothing is padded. A step of one token has none."""
+
+    @functools.wraps(original)
+    def create(config: Any, inputs_embeds: Tensor, attention_mask: Tensor | None, *args: Any, **kwargs: Any) -> Any:
+        batch, length = inputs_embeds.shape[:2]
+        if length == 1 or (attention_mask is not None and attention_mask.ndim != 2):
+            return original(config, inputs_embeds, attention_mask, *args, **kwargs)
+        if attention_mask is None:
+            return torch.ones(batch, length, dtype=torch.long, device=inputs_embeds.device)
+        return attention_mask[:, -length:].contiguous()
+
+    return create
 
 
 def fill_mask(arguments: dict[str, Any], runner: ModelRunner, *, in_decoder: bool) -> None:

@@ -12,6 +12,7 @@ from cases import REGISTRY, job, recipe, task_on
 from onnxruntime import GraphOptimizationLevel
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import create_causal_mask
+from transformers.models.inkling import modeling_inkling
 
 from pytest_ipfs_accelerate.bench import forms_of
 from pytest_ipfs_accelerate.hardware import openvino as openvino_room
@@ -323,6 +324,23 @@ def test_masks_are_written_out_for_a_time() -> None:
     with masks_written_out():
         assert create_causal_mask(config, **arguments).shape == (1, 1, 5, 5)
     assert create_causal_mask(config, **arguments) is None
+
+
+def test_the_mask_of_a_recurrent_layer_is_written_out_for_a_time() -> None:
+    def made(length: int, mask: Any) -> Any:
+        return modeling_inkling.create_recurrent_attention_mask(
+            config=None, inputs_embeds=torch.ones(2, length, 4), attention_mask=mask
+        )
+
+    padded = torch.tensor([[0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+    nothing = (torch.ones_like(padded), None, torch.ones(2, 1, 5, 5))
+    assert [made(3, mask) for mask in nothing] == [None] * 3
+    with masks_written_out():
+        assert torch.equal(made(3, torch.ones_like(padded)), torch.ones(2, 3).long())
+        assert torch.equal(made(3, None), torch.ones(2, 3).long())
+        assert torch.equal(made(5, padded), padded)
+        assert [made(3, nothing[2]), made(1, padded)] == [None, None]
+    assert [made(3, mask) for mask in nothing] == [None] * 3
 
 
 def test_a_contrastive_model_is_one_graph() -> None:

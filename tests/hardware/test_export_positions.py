@@ -14,6 +14,7 @@ from transformers import DynamicCache, FunnelConfig, ProphetNetConfig, ReformerC
 from transformers.models.funnel.modeling_funnel import FunnelAttentionStructure
 from transformers.models.prophetnet.modeling_prophetnet import ProphetNetPositionalEmbeddings
 from transformers.models.reformer.modeling_reformer import AxialPositionEmbeddings
+from transformers.models.speech_to_text.modeling_speech_to_text import Speech2TextSinusoidalPositionalEmbedding
 from transformers.models.tvp.modeling_tvp import TvpFramePadPrompter, TvpVisualInputEmbedding
 
 from pytest_ipfs_accelerate.hardware import export_positions  # noqa: F401 (registers what it replaces)
@@ -183,3 +184,24 @@ def test_reformer_takes_any_batch() -> None:
 
     check_numbers(REFORMER, axial, inputs, [(1, 8), (2, 3), (3, 7)])
     check_needed(REFORMER, axial, inputs)
+
+
+SPEECH = "speech_to_text.modeling_speech_to_text.Speech2TextSinusoidalPositionalEmbedding.forward"
+
+
+def waves(function: Any, width: int = 6, longest: int = 18) -> Any:
+    """The positions of tokens by a table, 1 being padding."""
+    return lambda tokens: function(Speech2TextSinusoidalPositionalEmbedding(longest, width, 1), tokens)
+
+
+def padded_tokens(batch: int, length: int) -> tuple[Tensor, ...]:
+    return (torch.randint(0, 3, (batch, 4 * length)),)
+
+
+@pytest.mark.parametrize("width", [6, 7])
+def test_the_waves_are_those_of_a_table_that_grew(width: int) -> None:
+    check_numbers(SPEECH, lambda function: waves(function, width, 2), padded_tokens, [(1, 3), (2, 2), (3, 9)])
+
+
+def test_a_table_of_waves_does_not_grow_in_a_trace() -> None:
+    check_needed(SPEECH, waves, padded_tokens)
