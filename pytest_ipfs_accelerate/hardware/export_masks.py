@@ -86,28 +86,39 @@ def pictures_kept_apart_by_a_mask(original: Any) -> Any:
 )
 def masks_as_in_training(original: Any) -> Any:
     """Whether a block masks what its queries see is asked of a buffer of the checkpoint, ``attn_mask_probs``, which a trace
-    does not read. In training it is not asked: the mask is made, and :func:`unmasked` takes it away again where the buffer says
-    so. (A block without a mask behind one with a mask would keep that one's: training lowers them in order.)"""
+    does not read. In training it is not asked: the mask is made, and :class:`Masked` leaves it where the buffer says so."""
 
     @wraps(original)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self.training, self._disable_attention_mask = True, unmasked  # of this module alone, not of those in it
+        trains = self.training
+        self.training, self._disable_attention_mask = True, Masked()  # of this module alone, not of those in it
         try:
             return original(self, *args, **kwargs)
         finally:
-            self.training = False
+            self.training = trains
             del self._disable_attention_mask
 
     return forward
 
 
-def unmasked(mask: Tensor, prob: Tensor, num_query_tokens: int, encoder_start_tokens: int, device: Any) -> Tensor:
-    """The mask (batch, tokens, tokens) with those queries seeing every patch that are drawn: all of them for a ``prob`` of 0,
-    none for 1, written without an index of as many as were drawn."""
-    free = (torch.rand(mask.shape[0], num_query_tokens, device=device) > prob) | (prob <= 0)
-    patches = mask[:, :num_query_tokens, encoder_start_tokens:]
-    mask[:, :num_query_tokens, encoder_start_tokens:] = patches | free[..., None]
-    return mask
+class Masked:
+    """What stands in for ``_disable_attention_mask`` in one forward: the masks (batch, tokens, tokens) of its blocks, written
+    without an index of as many queries as are drawn to see every patch."""
+
+    def __init__(self) -> None:
+        self._before: Tensor | None = None
+
+    def __call__(
+        self, mask: Tensor, prob: Tensor, num_query_tokens: int, encoder_start_tokens: int, device: Any
+    ) -> Tensor:
+        """``mask``, with a query free with a chance of 1 - ``prob``; for a ``prob`` of 0 that of the block before it, which
+        the model keeps, and at first one that masks nothing."""
+        before = torch.ones_like(mask) if self._before is None else self._before
+        free = torch.rand(mask.shape[0], num_query_tokens, device=device) > prob
+        patches = mask[:, :num_query_tokens, encoder_start_tokens:]
+        mask[:, :num_query_tokens, encoder_start_tokens:] = patches | free[..., None]
+        self._before = torch.where(prob > 0, mask, before)
+        return self._before
 
 
 @replaces("cpmant.modeling_cpmant.CpmAntModel._prepare_attention_mask")

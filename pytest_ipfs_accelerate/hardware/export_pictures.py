@@ -347,10 +347,8 @@ def positions_weighted_at_once(original: Any) -> Any:
     """The positions of each picture are resized to its sides in a loop, antialiased."""
 
     def forward(self: Any, pixel_values: Tensor, grid_thw: Tensor) -> Tensor:
-        embedded, size = (
-            self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype)),
-            self.position_embedding_size,
-        )
+        size = self.position_embedding_size
+        embedded = self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype))
         patches = patches_of(grid_thw, pixel_values.shape[0], self.config.spatial_merge_size)
         height, width = patches.sides()
         rows, columns = weights_of(patches.row, height, size), weights_of(patches.column, width, size)

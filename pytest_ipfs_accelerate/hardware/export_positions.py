@@ -74,8 +74,8 @@ def added_to_any_batch(original: Any) -> Any:
 @replaces("funnel.modeling_funnel.FunnelAttentionStructure.get_position_embeds")
 def positions_that_are_pooled(original: Any) -> Any:
     """The positions are Python lists of a text's length, which a trace takes for its own. Of each list that is pooled three
-    numbers are asked for: where it begins, where it ends, and how many there are. A block pools what has more than two tokens
-    (``modeling_funnel.py:565``), which holds for every text that a program takes."""
+    numbers are asked for: where it begins, where it ends, and how many there are. (A block pools what has more than two
+    tokens, ``modeling_funnel.py:559``, and a program all that its trace did: four tokens are too few for three blocks.)"""
 
     @wraps(original)
     def embed(self: Any, length: int, dtype: torch.dtype, device: Any) -> Any:

@@ -72,9 +72,10 @@ def summed_rows(original: Any) -> Any:
 
     @wraps(original)
     def embedding_bag(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if args or input.dim() != 2 or kwargs.keys() != {"per_sample_weights", "mode"} or kwargs["mode"] != "sum":
+        rows, other = kwargs.get("per_sample_weights"), kwargs.keys() - {"per_sample_weights", "mode"}
+        if args or other or input.dim() != 2 or rows is None or kwargs.get("mode") != "sum":
             return original(input, weight, *args, **kwargs)
-        return (F.embedding(input, weight) * kwargs["per_sample_weights"][..., None]).sum(1)
+        return (F.embedding(input, weight) * rows[..., None]).sum(1)
 
     return embedding_bag
 

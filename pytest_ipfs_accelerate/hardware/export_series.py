@@ -157,11 +157,11 @@ def spline_of_all(original: Any) -> Any:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
         inputs, bound, least = (given.arguments[name] for name in ("inputs", "tail_bound", "min_derivative"))
-        given.arguments["inputs"] = inputs.clamp(-bound, bound)
+        inside = (inputs >= -bound) & (inputs <= bound)
+        given.arguments["inputs"] = torch.where(inside, inputs, 0.0)
         derivatives = F.pad(given.arguments["unnormalized_derivatives"], (1, 1), value=math.log(math.expm1(1 - least)))
         given.arguments["unnormalized_derivatives"] = derivatives
         outputs, log_determinant = sys.modules[original.__module__]._rational_quadratic_spline(**given.arguments)
-        inside = (inputs >= -bound) & (inputs <= bound)
         return torch.where(inside, outputs, inputs), torch.where(inside, log_determinant, 0.0)
 
     return spline

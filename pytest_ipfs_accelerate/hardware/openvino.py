@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import onnx
 import openvino
 import openvino.opset15 as opset
@@ -100,7 +99,7 @@ def compare_with_zero(model: openvino.Model) -> int:
             continue
         source = operation.input_value(0)
         if source.get_node().get_output_size() > 1:
-            zero = opset.constant(np.zeros((), source.get_element_type().to_dtype()))
+            zero = opset.constant(0, source.get_element_type())
             operation.output(0).replace(opset.not_equal(source, zero).output(0))
             compared += 1
     return compared

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from traces import both, check_needed, same
 from transformers import EomtConfig, EomtDinov3Config, EomtDinov3ForUniversalSegmentation, EomtForUniversalSegmentation
 
-from pytest_ipfs_accelerate.hardware import export_masks  # noqa: F401 (registers what it replaces)
+from pytest_ipfs_accelerate.hardware import export_masks
+from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 
 KINDS = {
     "eomt.modeling_eomt.EomtForUniversalSegmentation.forward": (EomtForUniversalSegmentation, EomtConfig),
@@ -55,12 +56,30 @@ def pictures(batch: int, length: int) -> tuple[Tensor, ...]:
 @torch.no_grad()
 def test_the_masks_are_those_that_the_checkpoint_asks_for(path: str) -> None:
     given, seen = pictures(2, 1), []
-    for probabilities in ((1.0, 1.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.5)):
+    for probabilities in ((1.0, 1.0), (0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.5, 0.5)):
         expected, found = both(path, segmenter(path, *probabilities))
         seen.append(found(*given))
         assert same(seen[-1], expected(*given))
     assert not same(seen[0], seen[2])
     assert not same(seen[1], seen[2])
+    assert not same(seen[3], seen[2])
+
+
+@pytest.mark.parametrize("path", KINDS)
+def test_a_model_is_left_as_it_was(path: str) -> None:
+    model = KINDS[path][0].__new__(KINDS[path][0])
+    nn.Module.__init__(model)
+
+    def fails(self: Any) -> None:
+        assert self.training
+        assert isinstance(self._disable_attention_mask, export_masks.Masked)
+        raise RuntimeError
+
+    for training in (True, False):
+        with pytest.raises(RuntimeError):
+            PATCHES[path](fails)(model.train(training))
+        assert model.training is training
+        assert "_disable_attention_mask" not in vars(model)
 
 
 @pytest.mark.parametrize("path", KINDS)

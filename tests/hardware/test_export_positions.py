@@ -189,9 +189,9 @@ def test_reformer_takes_any_batch() -> None:
 SPEECH = "speech_to_text.modeling_speech_to_text.Speech2TextSinusoidalPositionalEmbedding.forward"
 
 
-def waves(function: Any, width: int = 6, longest: int = 18) -> Any:
+def waves(function: Any, width: int = 6, longest: int = 18, past: int = 0) -> Any:
     """The positions of tokens by a table, 1 being padding."""
-    return lambda tokens: function(Speech2TextSinusoidalPositionalEmbedding(longest, width, 1), tokens)
+    return lambda tokens: function(Speech2TextSinusoidalPositionalEmbedding(longest, width, 1), tokens, past)
 
 
 def padded_tokens(batch: int, length: int) -> tuple[Tensor, ...]:
@@ -201,6 +201,10 @@ def padded_tokens(batch: int, length: int) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("width", [6, 7])
 def test_the_waves_are_those_of_a_table_that_grew(width: int) -> None:
     check_numbers(SPEECH, lambda function: waves(function, width, 2), padded_tokens, [(1, 3), (2, 2), (3, 9)])
+    expected, found = both(SPEECH, lambda function: waves(function, width, 60, past=7))
+    given = padded_tokens(2, 3)
+    assert same(found(*given), expected(*given))
+    assert not same(found(*given), waves(PATCHES[SPEECH](original_of(SPEECH)), width, 60)(*given))
 
 
 def test_a_table_of_waves_does_not_grow_in_a_trace() -> None:

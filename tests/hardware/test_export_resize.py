@@ -77,8 +77,9 @@ def test_a_bag_is_a_weighted_sum_of_rows() -> None:
         assert not torch.allclose(Bag()(**{**given, "weights": given["weights"].flip(0)}), expected, atol=1e-2)
     embedding_bag = summed_rows(lambda *args, **kwargs: calls.append(kwargs))
     embedding_bag(given["index"], given["table"], mode="mean", per_sample_weights=None)
+    embedding_bag(given["index"], given["table"], mode="sum", per_sample_weights=None)
     embedding_bag(given["index"].flatten(), given["table"], torch.tensor([0, 3]), mode="sum")
-    assert len(calls) == 2
+    assert len(calls) == 3
 
 
 def test_openvino_takes_no_bag() -> None:

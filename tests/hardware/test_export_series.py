@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from types import SimpleNamespace
 from typing import Any
@@ -179,6 +180,12 @@ def test_the_spline_of_all_is_that_of_each(reverse: bool) -> None:
     inside, outside = splines(2, 20, 0.1), splines(2, 20, 1e3)
     assert same(found(*inside), expected(*inside))
     assert same(found(*outside), (outside[0], torch.zeros(2, 20, 2)))
+    # From a bound of 64 on, moving the last place of a spline by 1e-6 moves nothing: an input of 64 would lie in no bin.
+    expected, found = (
+        functools.partial(each, reverse=reverse, tail_bound=64.0) for each in both(SPLINE, lambda each: each)
+    )
+    far = splines(2, 20, 1e3)
+    assert same(found(*far), expected(*far))
 
 
 class Spline(torch.nn.Module):
@@ -213,28 +220,42 @@ WINDOWS = "qwen3_omni_moe.modeling_qwen3_omni_moe.Qwen3OmniMoeAudioEncoder.forwa
 
 
 def windows(function: Any) -> Any:
-    """The windows of 100 frames of sounds, convolved two at a time."""
+    """The windows of 100 frames of sounds, convolved two at a time; what a call gives, and how often it convolved."""
     sizes = {"num_mel_bins": 8, "d_model": 8, "output_dim": 8, "encoder_ffn_dim": 8, "downsample_hidden_size": 4}
-    depth = {
-        "encoder_layers": 1,
-        "encoder_attention_heads": 2,
-        "n_window": 50,
-        "n_window_infer": 200,
-        "conv_chunksize": 2,
-    }
-    encoder = Qwen3OmniMoeAudioEncoder(Qwen3OmniMoeAudioEncoderConfig(**sizes, **depth)).eval()
+    depth = {"encoder_layers": 1, "encoder_attention_heads": 2, "n_window": 50, "n_window_infer": 200}
+    encoder = Qwen3OmniMoeAudioEncoder(Qwen3OmniMoeAudioEncoderConfig(**sizes, **depth, conv_chunksize=2)).eval()
     for parameter in encoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return lambda features, lengths: function(encoder, features, lengths).last_hidden_state
+    convolved: list[int] = []
+    encoder.conv2d1.register_forward_hook(lambda *args: convolved.append(1))
+
+    def call(features: Tensor, lengths: Tensor) -> tuple[Tensor, int]:
+        convolved.clear()
+        return function(encoder, features, lengths).last_hidden_state, len(convolved)
+
+    return call
 
 
 @torch.no_grad()
 def test_windows_convolved_together_are_those_of_the_loop() -> None:
-    def inputs(batch: int, length: int) -> tuple[Tensor, ...]:
-        lengths = 50 * torch.arange(batch) + 100 * length
-        return torch.randn(8, int(lengths.sum())), lengths
+    expected, found = both(WINDOWS, windows)
+    lengths = torch.tensor([300, 350])
+    features = torch.randn(8, 650)
+    (one, pieces), (other, whole) = expected(features, lengths), found(features, lengths)
+    assert (pieces, whole) == (4, 1)
+    assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found(features.flip(1), lengths)[0], one, atol=1e-2)
 
-    check_numbers(WINDOWS, windows, inputs, [(1, 2), (2, 3)])
+
+def test_tensors_split_again_behind_an_error() -> None:
+    def fails(self: Any) -> None:
+        assert len(torch.ones(8).split(3)) == 1
+        assert len(torch.ones(8).split(2)) == 4
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        PATCHES[WINDOWS](fails)(SimpleNamespace(conv_chunksize=3))
+    assert len(torch.ones(8).split(3)) == 3
 
 
 class Halves(torch.nn.Module):
