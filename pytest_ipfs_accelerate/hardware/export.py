@@ -6,6 +6,7 @@ side of a vision-language model for generation, and the parts of a multimodal fo
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -164,6 +165,8 @@ def decoder_prompt(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor
         return {}
     if "input_ids" in inputs and model.main_input_name != "input_ids":
         return {}
+    if "decoder_cache" in inspect.signature(type(model).forward).parameters:
+        return {}  # a transducer: its decoder takes one token at a time
     start = model.config.decoder_start_token_id
     return {"decoder_input_ids": torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))}
 

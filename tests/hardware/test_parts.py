@@ -110,7 +110,8 @@ def test_a_decoder_that_is_given_its_tokens_gets_no_others() -> None:
         with pytest.raises(RuntimeError, match="decompose_prefill_decode failed"):
             utils.decompose_prefill_decode(model, inputs | {"decoder_input_ids": torch.tensor([[1, 2, 3]] * 2)})
     assert decoder_prompt(*opened("whisper", "automatic-speech-recognition"))["decoder_input_ids"].shape == (2, 3)
-    assert decoder_prompt(*opened("llava", "image-text-to-text")) == {}
+    for name, task in (("llava", "image-text-to-text"), ("parakeet_tdt", "automatic-speech-recognition")):
+        assert decoder_prompt(*opened(name, task)) == {}
 
 
 def test_an_encoder_gets_what_its_generation_calls_it_with() -> None:
