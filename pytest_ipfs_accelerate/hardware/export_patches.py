@@ -137,7 +137,9 @@ def regulated_at_once(original: Any) -> Any:
     def length_regulator(encoded_embeddings: Tensor, duration_labels: Tensor, speaking_speed: float = 1.0) -> Tensor:
         if speaking_speed != 1.0:
             duration_labels = torch.round(duration_labels.float() * speaking_speed).long()
-        durations = torch.where(duration_labels.sum() == 0, torch.ones_like(duration_labels), duration_labels)
+        # In place, as the model does it: the durations are an output, too.
+        none = duration_labels.sum() == 0
+        durations = duration_labels.copy_(torch.where(none, torch.ones_like(duration_labels), duration_labels))
         ends = durations.cumsum(1)
         length = ends[:, -1].max().item()
         # The table of positions that the model keeps reaches so far.

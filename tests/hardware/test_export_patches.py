@@ -262,6 +262,16 @@ def test_a_replacement_is_needed(name: str) -> None:
     assert not takes_another(calls(original), inputs)
 
 
+def test_durations_of_nothing_are_written_as_the_model_writes_them() -> None:
+    """They are an output of the model: a sound of which every token is predicted to last no frame."""
+    path = "fastspeech2_conformer.modeling_fastspeech2_conformer.length_regulator"
+    for durations in ([[0, 0, 0], [0, 0, 0]], [[0, 2, 1], [0, 0, 0]]):
+        expected, found = torch.tensor(durations), torch.tensor(durations)
+        frames = torch.randn(2, 3, 4)
+        assert same(PATCHES[path](original_of(path))(frames, found), original_of(path)(frames, expected))
+        assert torch.equal(found, expected)
+
+
 def test_a_rotation_in_real_numbers_is_the_complex_one() -> None:
     path = "llama4.modeling_llama4.apply_rotary_emb"
     original = original_of(path)
