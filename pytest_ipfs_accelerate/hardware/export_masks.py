@@ -117,7 +117,8 @@ class Masked:
         free = torch.rand(mask.shape[0], num_query_tokens, device=device) > prob
         patches = mask[:, :num_query_tokens, encoder_start_tokens:]
         mask[:, :num_query_tokens, encoder_start_tokens:] = patches | free[..., None]
-        self._before = torch.where(prob > 0, mask, before)
+        asked = prob > 0
+        self._before = (mask & asked) | (before & ~asked)  # no where: ONNX Runtime has none for booleans
         return self._before
 
 
