@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import onnxruntime
 import openvino
 import pytest
+import torch
 
-from pytest_ipfs_accelerate.hardware.openvino import compare_with_zero
+from pytest_ipfs_accelerate.hardware.export import WHOLE, Program, _export
+from pytest_ipfs_accelerate.hardware.openvino import OpenVinoEndpoint, compare_with_zero
 
 SPLIT = onnx.parser.parse_model(
     '<ir_version: 9, opset_import: ["" : 18]> agraph (float[n, 5] x) => (float[n, 4] kept, bool[n, 1] valid) '
@@ -38,3 +42,17 @@ def test_the_only_output_of_a_node_is_left_alone() -> None:
         ).SerializeToString()
     )
     assert compare_with_zero(model) == 0
+
+
+class Valid(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        kept, last = x.split([4, 1], dim=1)
+        return {"kept": kept * 2, "valid": last.bool()}
+
+
+def test_the_evidence_counts_what_was_rewritten() -> None:
+    inputs = {"x": torch.randn(3, 5)}
+    program = Program(SimpleNamespace(model=Valid()), {WHOLE: _export(Valid().eval(), inputs, "")}, inputs)  # type: ignore[arg-type]
+    endpoint = OpenVinoEndpoint(program, 1)
+    assert endpoint.forward(inputs)["valid"].all()
+    assert endpoint.evidence()["rewritten"] == {"conversions to booleans": {WHOLE: 1}}
