@@ -7,8 +7,8 @@ not.
     python docs/hardware.py --check         # exit 1 unless the page is that of the JSON
 
 ``benchmarks/sweep.py`` runs what the page has no verdict of. A run may hold any part of the matrix: its verdicts take the place
-of those of the same cases. A verdict counts for as long as the row that it ran from is the registry's, and a share is always of
-the cases that ran: the page says how many did not.
+of those of the same cases. A verdict counts for as long as the row that it ran from is the registry's, a known failure for as
+long as its reason is in the ledger, and a share is always of the cases that ran: the page says how many did not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pytest_ipfs_accelerate.ledger import load_ledger
 from pytest_ipfs_accelerate.registry import CATEGORIES, Registry, load_registry
 
 HERE = Path(__file__).parent
@@ -80,13 +81,16 @@ def laid_over(kept: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def results(data: dict[str, Any], registry: Registry) -> Iterator[Result]:
     """The verdicts that count, of cases that pass on the CPU."""
     on_cpu = json.loads(COVERAGE["DATA"].read_text("utf-8"))["verdicts"]
+    known = {_line(row.entry.reason) for row in load_ledger().rows}
     for name, part in data.items():
         for model, tasks in part["verdicts"].items():
             if model not in registry or part["recipes"][model] != COVERAGE["digest"](registry, model):
                 continue
             for task, (outcome, *why) in tasks.items():
+                stage, reason = why or ("", "")
+                if outcome == "known" and reason not in known:
+                    continue
                 if on_cpu.get(model, {}).get(task, [""])[0] == "passed":
-                    stage, reason = why or ("", "")
                     yield Result(name, registry.category(model), model, task, outcome, stage, reason)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_ipfs_accelerate.ledger import load_ledger
 from pytest_ipfs_accelerate.registry import load_registry
 
 ROOT = Path(__file__).parents[1]
@@ -107,3 +108,12 @@ def test_a_later_run_takes_the_place_of_the_same_cases_alone() -> None:
     verdicts = HARDWARE["laid_over"](first, second)["openvino"]["verdicts"]
     assert verdicts == {"gpt2": {"text-generation": ["passed"], "pretraining": ["passed"]}}
     assert json.loads(HARDWARE["dumped"](first)) == first
+
+
+def test_a_known_failure_counts_while_its_reason_is_in_the_ledger() -> None:
+    registry = load_registry()
+    data = HARDWARE["taken"](run_on("onnxruntime", model="blt", feature_extraction="known"), registry)
+    assert list(HARDWARE["results"](data, registry)) == []
+    (row,) = [row for row in load_ledger().rows if row.pattern == "blt::feature-extraction-onnxruntime"]
+    data["onnxruntime"]["verdicts"]["blt"]["feature-extraction"][2] = row.entry.reason
+    assert [(found.model, found.outcome) for found in HARDWARE["results"](data, registry)] == [("blt", "known")]
