@@ -6,7 +6,6 @@ side of a vision-language model for generation, and the parts of a multimodal fo
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ from .parts import (
     find_parts,
     first_and_last,
     inner_generator,
+    is_transducer,
     late_decode,
     left_over,
     merges_features,
@@ -123,6 +123,10 @@ def _export_generation(checkpoint: Checkpoint, inputs: Mapping[str, Tensor]) -> 
     model = checkpoint.model
     if inner := inner_generator(model):
         return _export_inner_generation(checkpoint, inputs, inner)
+    if is_transducer(model):
+        calls = left_over(model, inputs, [], generates=True)
+        computing = {path: _export(model.get_submodule(path), given, path) for path, given in calls.items()}
+        return Program(checkpoint, computing, inputs, generates=True, notes=(IN_PARTS,))
     notes: tuple[str, ...] = ()
     arguments: dict[str, Any] = dict(inputs) | decoder_prompt(model, inputs)
     with late_decode(model):
@@ -165,8 +169,6 @@ def decoder_prompt(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor
         return {}
     if "input_ids" in inputs and model.main_input_name != "input_ids":
         return {}
-    if "decoder_cache" in inspect.signature(type(model).forward).parameters:
-        return {}  # a transducer: its decoder takes one token at a time
     start = model.config.decoder_start_token_id
     return {"decoder_input_ids": torch.tensor([[start, start + 1, start + 2]] * _batch(inputs))}
 

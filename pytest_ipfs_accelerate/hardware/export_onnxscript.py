@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from onnxscript.rewriter._pattern_ir import Constant
 from onnxscript.rewriter.rules.common import _no_op
-from torch import Tensor
+from torch import Tensor, nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 
@@ -19,6 +19,7 @@ def onnxscript_faults() -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
     yield Tensor, "scatter_reduce", mean_of_a_sum
     yield Tensor, "squeeze", squeezed_if_one
     yield torch, "squeeze", squeezed_if_one
+    yield nn.LSTM, "forward", sized_states
     yield ONNXRegistry, "from_torchlib", built_once
     for constant in no_op_constants():
         for tolerance in ("_rel_tol", "_abs_tol"):
@@ -72,6 +73,23 @@ def squeezed_if_one(original: Any) -> Any:
         return original(self, *axes, **named)  # type: ignore[no-any-return]
 
     return squeeze
+
+
+def sized_states(original: Any) -> Any:
+    """The states of an LSTM viewed in their own sizes: where they are inputs of the graph, torch has the width as a symbol
+    that equals a number, and onnxscript takes the symbol for the ``hidden_size`` of its operator, which must be one (the
+    decoders of transducers)."""
+
+    @wraps(original)
+    def forward(self: nn.LSTM, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+        if hx is None or input.dim() != 3:
+            return original(self, input, hx)
+        layers = self.num_layers * (2 if self.bidirectional else 1)
+        hidden, cell = hx
+        sized = hidden.view(layers, -1, self.proj_size or self.hidden_size), cell.view(layers, -1, self.hidden_size)
+        return original(self, input, sized)
+
+    return forward
 
 
 @cache

@@ -47,6 +47,7 @@ from .parts import (
     decompose_multimodal,
     first_and_last,
     inner_generator,
+    is_transducer,
     late_decode,
     left_over,
     merges_features,
@@ -106,6 +107,8 @@ def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.
     if path := inner_generator(model):
         stages = first_and_last(model, model.get_submodule(path), inputs)
         return stages | _modules(model, left_over(model, inputs, [path], generates=True))
+    if is_transducer(model):
+        return _modules(model, left_over(model, inputs, [], generates=True))
     with late_decode(model):
         found = decompose_for_generation(model, dict(inputs))
     # A stage may come as a stand-in for the model, with a forward of its own.

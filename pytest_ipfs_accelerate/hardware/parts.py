@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
@@ -217,6 +218,12 @@ def inner_generator(model: PreTrainedModel) -> str:
     names = ("language_model", "text_decoder", "text_model")
     inner = {name: part for name in names if isinstance(part := getattr(model, name, None), GenerationMixin)}
     return next((name for name, part in inner.items() if not part.config.is_encoder_decoder), "")  # type: ignore[attr-defined]
+
+
+def is_transducer(model: Any) -> bool:
+    """Whether a model steps through a sound with a decoder whose state is an object of its own, of which the exporter knows
+    nothing (``decoder_cache``): what computes in it is exported part by part."""
+    return "decoder_cache" in inspect.signature(type(model).forward).parameters
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def _floor_division(graph: GraphProto, dividend: str, divisor: int, output: str)
     """Rounded down, where the Div of whole numbers rounds to zero: a negative dividend is first lowered by what is missing."""
 
     def name(part: str) -> str:
-        return f"{output}/{part}"
+        return f"{output}/rounded_down/{part}"  # divide_towards_zero() writes nodes for the same output
 
     zero, by, lack = (
         constant(graph, name(part), number)

@@ -11,11 +11,18 @@ import onnx_ir
 import pytest
 import torch
 from onnxscript import optimizer, rewriter
-from torch import Tensor
+from torch import Tensor, nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from traces import same
 
-from pytest_ipfs_accelerate.hardware.export_onnxscript import mean_of_a_sum, no_op_constants, squeezed_if_one
+from pytest_ipfs_accelerate.hardware.export import _export
+from pytest_ipfs_accelerate.hardware.export_onnxscript import (
+    mean_of_a_sum,
+    no_op_constants,
+    onnxscript_faults,
+    sized_states,
+    squeezed_if_one,
+)
 from pytest_ipfs_accelerate.hardware.export_patches import patched
 
 
@@ -69,6 +76,32 @@ def test_the_squeeze_of_onnxscript_is_needed() -> None:
     """Where onnxscript asks for the size of the axis, ``squeezed_if_one`` can go."""
     core = import_module("onnxscript.function_libs.torch_lib.ops.core")
     assert "op.Squeeze(self, [dim])" in inspect.getsource(core.aten_squeeze_dim)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2, "batch_first": True}, {"bidirectional": True}, {"proj_size": 3}]
+)
+def test_the_states_of_an_lstm_are_viewed_as_they_are(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    lstm, numbers = nn.LSTM(4, 5, **options), torch.randn(2, 3, 4)
+    layers, batch = lstm.num_layers * (1 + lstm.bidirectional), 2 if lstm.batch_first else 3
+    states = torch.randn(layers, batch, lstm.proj_size or 5), torch.randn(layers, batch, 5)
+    viewed = sized_states(nn.LSTM.forward)
+    assert same(viewed(lstm, numbers, states), lstm(numbers, states))
+    assert not same(viewed(lstm, numbers, (states[0] + 1, states[1])), lstm(numbers, states))
+    assert same(viewed(lstm, numbers), lstm(numbers))
+    assert same(viewed(lstm, numbers[0]), lstm(numbers[0]))
+
+
+def test_the_view_of_the_states_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where onnxscript reads the width from what it is, ``sized_states`` can go."""
+    step = {"input": torch.randn(2, 1, 4), "hx": (torch.randn(2, 2, 5), torch.randn(2, 2, 5))}
+    with patched():
+        assert b"LSTM" in _export(nn.LSTM(4, 5, 2, batch_first=True), step, "").onnx
+    others = [fault for fault in onnxscript_faults() if fault[0] is not nn.LSTM]
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.export_patches.onnxscript_faults", lambda: iter(others))
+    with patched(), pytest.raises(Exception, match="Failed to convert the exported program"):
+        _export(nn.LSTM(4, 5, 2, batch_first=True), step, "")
 
 
 def test_what_one_export_registers_reaches_no_other() -> None:

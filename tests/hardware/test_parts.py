@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from cases import job, recipe, task_on
-from transformers.exporters import utils
+from transformers.exporters import OnnxConfig, OnnxExporter, utils
 
 from pytest_ipfs_accelerate.hardware.export import decoder_prompt, export_program
 from pytest_ipfs_accelerate.hardware.export_torch import torch_program
@@ -16,6 +16,7 @@ from pytest_ipfs_accelerate.hardware.parts import (
     calls_encoder,
     decompose_multimodal,
     inner_generator,
+    is_transducer,
     late_decode,
     left_over,
     merges_features,
@@ -110,8 +111,22 @@ def test_a_decoder_that_is_given_its_tokens_gets_no_others() -> None:
         with pytest.raises(RuntimeError, match="decompose_prefill_decode failed"):
             utils.decompose_prefill_decode(model, inputs | {"decoder_input_ids": torch.tensor([[1, 2, 3]] * 2)})
     assert decoder_prompt(*opened("whisper", "automatic-speech-recognition"))["decoder_input_ids"].shape == (2, 3)
-    for name, task in (("llava", "image-text-to-text"), ("parakeet_tdt", "automatic-speech-recognition")):
-        assert decoder_prompt(*opened(name, task)) == {}
+    assert decoder_prompt(*opened("llava", "image-text-to-text")) == {}
+
+
+@pytest.mark.parametrize("export", [export_program, torch_program])
+def test_a_transducer_is_what_computes_in_it(export: Any) -> None:
+    """The state of its decoder lies in an object that the exporter knows no tensors of (where it does, this can go)."""
+    model, encoded = opened("parakeet_rnnt", "automatic-speech-recognition")
+    with pytest.raises(RuntimeError, match="decoder_cache"):
+        OnnxExporter().export_for_generation(model, dict(encoded), OnnxConfig(dynamic=True))
+    assert is_transducer(model)
+    assert not is_transducer(opened("whisper", "automatic-speech-recognition")[0])
+    parts = left_over(model, encoded, [], generates=True)
+    assert list(parts) == ["encoder", "encoder_projector", "decoder.lstm", "decoder.decoder_projector", "joint"]
+    checkpoint = build_checkpoint(recipe("parakeet_rnnt", "automatic-speech-recognition"))
+    program = export(checkpoint, encoded, generates=True)
+    assert set(program.components) == set(parts)
 
 
 def test_an_encoder_gets_what_its_generation_calls_it_with() -> None:

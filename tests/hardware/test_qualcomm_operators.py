@@ -20,7 +20,7 @@ pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelera
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.qualcomm import PROVIDER, HtpRunner
 from pytest_ipfs_accelerate.hardware.qualcomm_operators import merge_axes, together
-from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite
+from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite, rewrite_fixed
 
 
 class Refused(NamedTuple):
@@ -248,3 +248,14 @@ def test_whole_numbers_are_divided_as_whole_numbers() -> None:
     assert counts == {"divisions of whole numbers": 1}
     assert on_the_htp(written, samples).tolist() == [2558, 1, 0, -1, -3]
     assert on_the_htp(plain, samples)[0] != 2558, "the HTP divides 12,794 exactly now"
+
+
+def test_a_division_that_is_written_twice_names_nothing_twice() -> None:
+    """By a power of two: as one of whole numbers, and then towards zero (the frames of wav2vec2)."""
+    model = frames()
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array(4, np.float32), "stride"))
+    written, _ = rewrite(model.SerializeToString())
+    samples = {"x": np.array([12_794, 9, 0, -1, -11])}
+    fixed = rewrite_fixed(written, {"x": (5,)})
+    assert fixed.counts["whole numbers divided towards zero"] == 1
+    assert on_the_htp(fixed.model, samples).tolist() == [3198, 2, 0, -1, -3]
