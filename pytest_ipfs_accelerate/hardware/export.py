@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers.exporters.base import ExportedComponent
 from transformers.exporters.configs import OnnxConfig
-from transformers.exporters.exporter_onnx import OnnxExporter, use_experts_implementation
+from transformers.exporters.exporter_onnx import OnnxExporter
 from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
@@ -32,6 +32,7 @@ from . import (  # noqa: F401 (what they replace is registered by their import)
     export_windows,
 )
 from .caches import CACHES
+from .export_experts import batched_experts
 from .export_graph import make_nothing_anew, restore_initializers
 from .export_patches import patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
@@ -100,8 +101,7 @@ def export_program(
         own_forwards(checkpoint.model),
         without_loss(checkpoint.model),
         only_varying(inputs, axes),
-        # Grouped experts slice their tokens by sizes that depend on data, which the HTP and Core ML do not take.
-        use_experts_implementation(checkpoint.model, "batched_mm"),
+        batched_experts(checkpoint.model),
     ):
         # torch's own copying of a tree specification; a user's run with -W error is not about it.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated", category=FutureWarning)

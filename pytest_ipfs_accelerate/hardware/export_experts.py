@@ -7,17 +7,32 @@ token, and a token adds to its output what its router weighs it with: 0 for an e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.exporters.exporter_onnx import use_experts_implementation
 
 from .export_registry import replaces
 
 Expert = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def batched_experts(model: nn.Module) -> Iterator[None]:
+    """The experts of a model and of every model in it as one product for each token, ``batched_mm``: grouped ones slice their
+    tokens by sizes that depend on data, which the HTP and Core ML do not take. (The exporter asks the outermost class alone,
+    and that of a decision has no experts in its own module, modeling_jev.py.)"""
+    with ExitStack() as stack:
+        for part in model.modules():
+            if isinstance(part, PreTrainedModel):
+                stack.enter_context(use_experts_implementation(part, "batched_mm"))
+        yield
 
 
 def weighed(hidden: Tensor, experts: Sequence[Expert], weights: Tensor) -> Tensor:

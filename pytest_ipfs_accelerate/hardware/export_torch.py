@@ -25,7 +25,6 @@ from transformers.exporters.exporter_dynamo import (
     register_cache_pytrees_for_model,
     register_pytree_node,
 )
-from transformers.exporters.exporter_onnx import use_experts_implementation
 from transformers.exporters.metadata import ExportMetadata, record_output_structure
 from transformers.exporters.utils import (
     decompose_for_generation,
@@ -37,6 +36,7 @@ from transformers.exporters.utils import (
 from ..models.checkpoint import Checkpoint
 from .caches import in_decode
 from .export import WHOLE
+from .export_experts import batched_experts
 from .export_inputs import prepared_as_taken
 from .export_patches import patched, without_loss
 from .generate import STAGES
@@ -226,7 +226,7 @@ def export_call(
     model: Any = component.model
     config = DynamoConfig(dynamic_shapes=dynamic_shapes)
     # Grouped experts count tokens by a histogram and multiply by groups of that size, which depends on data.
-    with patched(), without_loss(model), use_experts_implementation(model, "batched_mm"):
+    with patched(), without_loss(model), batched_experts(model):
         program, metadata = exporter.export_program(model, {**arguments, **component.flags}, config)
     return program, metadata
 

@@ -34,6 +34,7 @@ from .onnxruntime import OnnxRuntimeEndpoint
 from .placement import placed
 from .qualcomm_axes import held
 from .qualcomm_contexts import PROVIDER, Compiled, context_key, open_compiled
+from .qualcomm_given import inputs_of_sizes, with_given
 from .qualcomm_rewrites import Fixed, rewrite, rewrite_fixed
 from .quantise import SCHEMES, quantised_program, quantised_tensors, scheme_found
 
@@ -78,7 +79,8 @@ class HtpRunner(ModelRunner):
         self._onnx = model
         self._inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
         self._outputs = [value.name for value in model.graph.output]
-        self._compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
+        self._sizes = inputs_of_sizes(model.graph) if fixed else frozenset()
+        self._compiled: dict[tuple[Any, ...], Compiled] = {}
 
     @property
     def device(self) -> torch.device:
@@ -94,13 +96,16 @@ class HtpRunner(ModelRunner):
         return self.unflatten([torch.from_numpy(output) for output in self.run(feed)])
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs of the graph, compiled for the shapes of these inputs where it is not yet."""
-        key = tuple(feed[name].shape for name in self._inputs)
+        """The outputs of the graph, compiled for the shapes of these inputs, and for what those of sizes say, where it is not
+        yet."""
+        given = {name: value for name, value in feed.items() if name in self._sizes}
+        key = *(feed[name].shape for name in self._inputs), *(value.tobytes() for value in given.values())
         if key not in self._compiled:
-            self._compiled[key] = self._open({name: value.shape for name, value in feed.items()})
+            self._compiled[key] = self._open({name: value.shape for name, value in feed.items()}, given)
         compiled = self._compiled[key]
         # What has more axes than the HTP takes goes in and comes out with some as one.
-        outputs = compiled.session.run(None, {name: value.reshape(held(value.shape)) for name, value in feed.items()})
+        inputs = {name: value.reshape(held(value.shape)) for name, value in feed.items() if name not in given}
+        outputs = compiled.session.run(None, inputs)
         found = {value.name: output for value, output in zip(compiled.session.get_outputs(), outputs, strict=True)}
         for name, shape in compiled.outputs.items():
             found[name] = found[name].reshape(shape)
@@ -108,10 +113,13 @@ class HtpRunner(ModelRunner):
             found[name] = found[name][: int(found[total].item())]
         return [found[name] for name in self._outputs]
 
-    def _open(self, shapes: Mapping[str, tuple[int, ...]]) -> Compiled:
+    def _open(self, shapes: Mapping[str, tuple[int, ...]], given: Mapping[str, NDArray[Any]]) -> Compiled:
         device = qnn_devices()[0]
-        fixed = rewrite_fixed(self._onnx, shapes) if self._fixed else Fixed(self._onnx)
+        model = with_given(self._onnx, given) if given else self._onnx
+        fixed = rewrite_fixed(model, shapes) if self._fixed else Fixed(model)
         self.rewritten |= fixed.counts
+        if given:
+            self.rewritten["inputs of sizes as constants"] = len(given)
         written = fixed.model.SerializeToString()
         key = context_key(written, dict(shapes), self.soc_model, device.device.type, self.allow_fallback)
         compiled = open_compiled(written, lambda: self._options(shapes), key, self.store)

@@ -10,15 +10,18 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
+from cases import recipe
 from torch import Tensor, nn
 from traces import Inputs, original_of, same, takes_another
 from transformers import HiggsAudioV2Config
+from transformers.exporters.exporter_onnx import use_experts_implementation
 from transformers.models.higgs_audio_v2 import modeling_higgs_audio_v2
 from transformers.models.step3p7.modeling_step3p7 import Step3p7Experts
 
-from pytest_ipfs_accelerate.hardware import export_experts  # noqa: F401 (its replacements are registered by its import)
+from pytest_ipfs_accelerate.hardware import export_experts
 from pytest_ipfs_accelerate.hardware.export import _export
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
+from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 
 WIDTH, EXPERTS = 6, 3
 
@@ -241,3 +244,15 @@ def test_onnx_runtime_scatters_nothing() -> None:
     assert torch.allclose(torch.tensor(found), Scatters()(hidden, mask))
     with pytest.raises(Exception, match="invalid index found"):
         session.run(None, dict(zip(names, (hidden.numpy(), torch.zeros_like(mask).numpy()), strict=True)))
+
+
+def test_the_experts_of_a_model_in_another_are_batched() -> None:
+    """Where the exporter finds those of a decision, ``batched_experts`` can go."""
+    model = build_checkpoint(recipe("qwen3_5_moe", "decision")).model
+    inner = model.get_submodule("model.language_model")
+    own = inner.config._experts_implementation
+    with use_experts_implementation(model, "batched_mm"):
+        assert inner.config._experts_implementation == own
+    with export_experts.batched_experts(model):
+        assert inner.config._experts_implementation == "batched_mm"
+    assert inner.config._experts_implementation == own != "batched_mm"

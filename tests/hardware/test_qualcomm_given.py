@@ -1,0 +1,79 @@
+"""Inputs that say sizes are constants of the graph that is compiled, and no others are."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto
+from torch.utils._pytree import tree_structure, treespec_dumps
+from transformers.exporters.metadata import ExportMetadata
+
+pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
+
+from qualcomm_graphs import BOUND, departure, floats
+
+from pytest_ipfs_accelerate.hardware.qualcomm import PROVIDER, HtpRunner
+from pytest_ipfs_accelerate.hardware.qualcomm_given import inputs_of_sizes
+
+ROWS = """
+    patches = ReduceProd<keepdims = 0>({counted}, first)
+    number = Range(zero, patches, one)
+    row = Cast<to = 1>(number)
+    column = Unsqueeze(row, last)
+    y = Mul(column, x)
+"""
+"""As many rows as the product of some numbers says."""
+
+
+def graph(counted: str = "grid", before: str = "", inputs: str = "int64[2] grid") -> ModelProto:
+    constants = (
+        "int64[1] first = {0}, int64 zero = {0}, int64 one = {1}, int64[1] last = {-1}, float[3, 1] table = {1, 2, 3}"
+    )
+    return onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 20]> small (float[n, 4] x, {inputs}) => (float[m, 4] y) <{constants}> '
+        f"{{ {before} {ROWS.format(counted=counted)} }}"
+    )
+
+
+def runner(*, fixed: bool = True) -> HtpRunner:
+    spec = treespec_dumps(tree_structure([0]))
+    return HtpRunner(graph(), ExportMetadata(in_spec=spec, out_spec=spec), {}, fixed=fixed)
+
+
+def test_a_graph_is_compiled_for_each_of_the_sizes() -> None:
+    htp, x = runner(), floats(1, 4)
+    session = onnxruntime.InferenceSession(graph().SerializeToString(), providers=["CPUExecutionProvider"])
+    for grid in ([2, 3], [1, 2], [2, 3]):
+        inputs = {"x": x, "grid": np.array(grid)}
+        (expected,) = session.run(None, inputs)
+        assert departure(expected, htp.run(inputs)[0]) < BOUND
+    assert htp.rewritten["inputs of sizes as constants"] == 1
+    assert list(htp.nodes()) == [PROVIDER]
+    assert len(htp._compiled) == 2
+
+
+def test_a_shape_that_is_computed_is_refused() -> None:
+    """Where this fails, the HTP takes such a shape, and nothing has to be a constant."""
+    with pytest.raises(Exception, match=r"(?i)dynamic|does not take|CPU EP"):
+        runner(fixed=False).run({"x": floats(1, 4), "grid": np.array([2, 3])})
+
+
+@pytest.mark.parametrize(
+    ("counted", "before", "inputs", "found"),
+    [
+        ("grid", "", "int64[2] grid", {"grid"}),
+        ("half", "half = Div(grid, one)", "int32[2] grid", {"grid"}),
+        ("second", "second = Gather(grid, first)", "int64[2] grid", {"grid"}),
+        ("grid", "", "int64[2] attention_mask_grid", set()),
+        ("counted", "counted = Cast<to = 7>(sizes)", "float[2] sizes", set()),
+        ("tokens", "rows = Gather(table, tokens)", "int64[2] tokens", set()),
+        ("places", "places = NonZero(tokens)", "int64[2] tokens", set()),
+        ("fixed", "fixed = Identity(first)  z = Add(grid, one)", "int64[2] grid", set()),
+    ],
+)
+def test_what_is_a_size(counted: str, before: str, inputs: str, found: set[str]) -> None:
+    name = inputs.split()[-1]
+    model = graph(name if counted == "grid" else counted, before, inputs)
+    assert inputs_of_sizes(model.graph) == found
