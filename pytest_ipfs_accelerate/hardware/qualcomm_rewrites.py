@@ -38,6 +38,7 @@ from .qualcomm_sizes import (
     gather_by_one_index,
     keep_functions_apart,
     keep_triangles,
+    keep_turned_heads_apart,
     scale_scores_by_vectors,
     scatter_booleans_as_numbers,
     softmax_along_the_last,
@@ -141,6 +142,7 @@ FIXED = {
     "Softplus as a logarithm": write_out_softplus,
     "Sigmoid as a power below zero": write_out_sigmoid,
     "functions apart from products": keep_functions_apart,
+    "joined heads apart from products": keep_turned_heads_apart,
     "Softmax as powers over their sum": write_out_softmax,
 }
 """By what the evidence calls it: a rewrite of a graph whose shapes are known."""

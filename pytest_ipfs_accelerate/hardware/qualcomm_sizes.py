@@ -341,13 +341,37 @@ def keep_functions_apart(known: Known) -> int:
         if node.op_type not in _JOINED or node.input[0] not in behind:
             return None
         output = node.output[0]
-        ends = [
-            known.constant(f"{output}/{part}", np.array(sign * LARGEST, np.float32))
-            for part, sign in (("least", -1), ("most", 1))
-        ]
         return [
-            helper.make_node("Clip", [node.input[0], *ends], [f"{output}/apart"]),
+            _apart(known, node.input[0], f"{output}/apart"),
             helper.make_node(node.op_type, [f"{output}/apart"], [output], **attributes(node)),
         ]
 
     return replace_nodes(known.graph, apart)
+
+
+def keep_turned_heads_apart(known: Known) -> int:
+    """A ``Clip`` at what fp16 holds, which changes nothing, behind the ``Reshape`` that joins the heads of an attention where
+    batch, heads and tokens are as many: QNN's simulator 2.7 joins Transpose, Reshape and product, and takes one of these axes
+    for another (relative L2 of 1; instructblipvideo, with four frames, heads and queries)."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+
+    def apart(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Reshape" or known.type(node.output[0]) != TensorProto.FLOAT:
+            return None
+        turned = by_output.get(node.input[0])
+        shape = known.shape(node.input[0])
+        if turned is None or turned.op_type != "Transpose" or shape is None or len(shape) != 4 or len({*shape[:3]}) > 1:
+            return None
+        output = node.output[0]
+        joined = helper.make_node("Reshape", list(node.input), [f"{output}/joined"], **attributes(node))
+        return [joined, _apart(known, f"{output}/joined", output)]
+
+    return replace_nodes(known.graph, apart)
+
+
+def _apart(known: Known, value: str, output: str) -> NodeProto:
+    ends = [
+        known.constant(f"{output}/{part}", np.array(sign * LARGEST, np.float32))
+        for part, sign in (("least", -1), ("most", 1))
+    ]
+    return helper.make_node("Clip", [value, *ends], [output])

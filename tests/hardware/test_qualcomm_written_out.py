@@ -117,6 +117,28 @@ def test_a_function_after_a_product_is_more_exact_apart_from_it(kind: str, betwe
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (4, 4, 4), (2, 4, 4)])
+def test_heads_are_joined_apart_from_a_product(sizes: tuple[int, int, int]) -> None:
+    batch, heads, tokens = sizes
+    nodes = [
+        node("MatMul", "weights values", "found"),
+        node("Transpose", "found", "turned", perm=[0, 2, 1, 3]),
+        node("Reshape", "turned shape", "joined"),
+        node("MatMul", "joined matrix"),
+    ]
+    inputs = {"weights": abs(floats(batch, heads, tokens, 9)), "values": floats(batch, heads, 9, 16)}
+    constants = {"shape": whole(batch, tokens, 16 * heads), "matrix": floats(16 * heads, 16 * heads)}
+    graph = Graph("joined heads apart from products", nodes, inputs, constants)
+    expected = graph.expected()
+    if len({*sizes}) > 1:
+        assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+        assert departure(expected, graph.on_the_htp(fixed=False)) < BOUND, "then these need it, too"
+        return
+    assert departure(expected, graph.on_the_htp(fixed=False)) > 0.5, "the HTP keeps these axes apart now"
+    assert departure(expected, graph.on_the_htp(fixed=True)) < BOUND
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("graph", REFUSED.values(), ids=REFUSED)
 def test_it_is_refused_as_it_is_and_taken_written_out(graph: Graph) -> None:
     with pytest.raises(NotOnHardware, match="the HTP does not take"):
