@@ -86,8 +86,11 @@ class Known:
 
     def reshape(self, name: str, shape: Sequence[int], output: str) -> NodeProto:
         """A node that gives a value another shape."""
-        # A name of its own: the graph may reshape to this output already.
-        return helper.make_node("Reshape", [name, self.constant(f"{output}/shape", list(shape))], [output])
+        # A name of its own: the graph may reshape to this output already, or another rewrite may have.
+        target = f"{output}/shape"
+        while target in self._constants:
+            target += "_again"
+        return helper.make_node("Reshape", [name, self.constant(target, list(shape))], [output])
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

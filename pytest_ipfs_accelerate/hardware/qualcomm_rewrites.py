@@ -30,7 +30,7 @@ from .qualcomm_operators import (
 )
 from .qualcomm_products import multiply_out
 from .qualcomm_sampling import sample_by_products
-from .qualcomm_scatters import scatter_by_comparison
+from .qualcomm_scatters import gather_by_a_row, scatter_by_comparison
 from .qualcomm_sizes import (
     bound_powers,
     compare_with_infinity,
@@ -127,6 +127,7 @@ FIXED = {
     "ScatterElements of Booleans as of numbers": scatter_booleans_as_numbers,
     "ScatterElements that reduces by comparison": scatter_by_comparison,
     "GatherND as Gather": gather_by_one_index,
+    "Gather by a row": gather_by_a_row,
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
     "strides of Conv as Slice": take_before_convolving,

@@ -1,4 +1,4 @@
-"""Scatters that Qualcomm's HTP does not take, written another way where the shapes are known."""
+"""Scatters and gathers that Qualcomm's HTP does not take, written another way where the shapes are known."""
 
 from __future__ import annotations
 
@@ -75,3 +75,26 @@ def _compared(known: Known, node: NodeProto, reduction: str, sizes: tuple[int, i
         known.reshape(name("reduced"), shape, name("shaped")),
         helper.make_node(join, [data, name("shaped")], [output]),
     ]
+
+
+def gather_by_a_row(known: Known) -> int:
+    """``Gather`` by indices of several axes as one by a row of them: QNN's simulator 2.7 ends in an error when it runs one
+    along an inner axis (the windows that gemma4's sound tower attends to, in a batch of two)."""
+
+    def by_a_row(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Gather" or not attributes(node).get("axis", 0):
+            return None
+        shape, given = known.shape(node.input[1]), known.shape(node.output[0])
+        if shape is None or given is None or len(shape) < 2 or 0 in given:
+            return None
+        output, (data, index) = node.output[0], node.input
+        numbers = known.number(index)
+        nodes = [] if numbers is not None else [known.reshape(index, [prod(shape)], f"{output}/row")]
+        row = f"{output}/row" if numbers is None else known.constant(f"{output}/row", numbers.ravel())
+        return [
+            *nodes,
+            helper.make_node("Gather", [data, row], [f"{output}/rows"], **attributes(node)),
+            known.reshape(f"{output}/rows", given, output),
+        ]
+
+    return replace_nodes(known.graph, by_a_row)

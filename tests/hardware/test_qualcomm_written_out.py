@@ -117,6 +117,17 @@ def test_a_function_after_a_product_is_more_exact_apart_from_it(kind: str, betwe
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("constant", [True, False])
+def test_a_gather_by_indices_of_two_axes_is_one_by_a_row(constant: bool) -> None:
+    index = RANDOM.integers(-39, 39, (2, 24))
+    inputs = {"x": floats(2, 39, 4, 16), **({} if constant else {"i": index})}
+    graph = Graph("Gather by a row", [node("Gather", "x i", axis=1)], inputs, {"i": index} if constant else {})
+    with pytest.raises(Exception, match="QNN graph execute error"):  # no longer: then the rewrite can go
+        graph.on_the_htp(fixed=False)
+    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+    np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
+
+
 @pytest.mark.parametrize("sizes", [(2, 2, 2), (4, 4, 4), (2, 4, 4)])
 def test_heads_are_joined_apart_from_a_product(sizes: tuple[int, int, int]) -> None:
     batch, heads, tokens = sizes
