@@ -6,7 +6,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from .qualcomm_fixed import Known, attributes
-from .qualcomm_operators import replace_nodes
+from .qualcomm_operators import MOST_AXES, replace_nodes
 
 _WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32})
 _VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Transpose", "Identity"})
@@ -113,3 +113,23 @@ def add_nothing_to_outputs(known: Known) -> int:
         return [turned, helper.make_node("Add", [f"{output}/turned", zero], [output])]
 
     return replace_nodes(known.graph, added)
+
+
+def repeat_by_expanding(known: Known) -> int:
+    """``Tile`` of whole numbers of five axes, along those of one, as ``Expand``: QNN 2.7 ends the process when it compiles one
+    of int64 (the mask of mllama's pictures), and takes none of int32."""
+
+    def repeated(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Tile" or known.type(node.input[0]) not in _WHOLE:
+            return None
+        shape, counts = known.shape(node.input[0]), known.number(node.input[1])
+        if shape is None or len(shape) < MOST_AXES or counts is None or 0 in counts:
+            return None
+        repeats = counts.tolist()
+        if any(size > 1 and count > 1 for size, count in zip(shape, repeats, strict=True)):
+            return None
+        target = [size * count for size, count in zip(shape, repeats, strict=True)]
+        expanded = known.constant(f"{node.output[0]}/expanded", target)
+        return [helper.make_node("Expand", [node.input[0], expanded], list(node.output))]
+
+    return replace_nodes(known.graph, repeated)

@@ -3,6 +3,8 @@ the rewrite is no longer needed."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import NodeProto, TensorProto
@@ -96,3 +98,39 @@ def test_whole_numbers_that_are_turned_come_out() -> None:
     with pytest.raises(EPFail, match="size does not match"):
         graph.on_the_htp(fixed=False)
     assert graph.on_the_htp(fixed=True).tolist() == graph.expected().tolist() == graph.rewritten_on_the_cpu().tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [
+        (np.int32, [1, 2, 1, 1, 3]),
+        (np.int32, [1, 1, 1, 1, 3]),
+        (np.int64, [1, 1, 1, 1, 3]),
+    ],
+)
+def test_whole_numbers_are_repeated_by_expanding(kind: type[np.integer[Any]], counts: list[int]) -> None:
+    x = np.array([[[[3, -5], [1 << 20, 0]]]], kind)
+    nodes = [
+        node("Unsqueeze", "x last", "five"),
+        node("Tile", "five counts", "tiled"),
+        node("Reshape", "tiled row", "flat"),
+    ]
+    nodes.append(node("Cast", "flat", to=1))
+    constants = {"last": whole(4), "counts": whole(*counts), "row": whole(-1)}
+    graph = Graph("Tile of whole numbers as Expand", nodes, {"x": x}, constants)
+    if kind is np.int32:  # one of int64 ends the process
+        with pytest.raises(NotOnHardware, match="the HTP does not take Tile"):  # no longer: then the rewrite can go
+            graph.on_the_htp(fixed=False)
+    expected = graph.expected().tolist()
+    assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
+
+
+def test_floats_and_fewer_axes_are_repeated_as_they_are() -> None:
+    constants = {"counts": whole(1, 1, 1, 2, 1)}
+    x = np.ones((1, 1, 1, 2, 1), np.int64)
+    several = Graph("", [node("Tile", "x counts")], {"x": x}, constants, TensorProto.INT64)
+    assert not rewrite_fixed(several.model(), several.sizes()).counts
+    for x, output in ((floats(2, 1, 1, 1, 1), TensorProto.FLOAT), (np.ones((2, 1), np.int64), TensorProto.INT64)):
+        counts = {"counts": whole(*[1] * (x.ndim - 1), 3)}
+        graph = Graph("", [node("Tile", "x counts")], {"x": x}, counts, output)
+        assert not rewrite_fixed(graph.model(), graph.sizes()).counts
