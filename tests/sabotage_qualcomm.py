@@ -20,7 +20,7 @@ class ScaledMore(Scaled):
 class OnTheCpu(HtpRunner):
     """A session that fell back to the CPU whole, which ONNX Runtime does without a word."""
 
-    def _open(self, shapes: Any) -> Compiled:
+    def _open(self, shapes: Any, given: Any) -> Compiled:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         session = onnxruntime.InferenceSession(
