@@ -29,7 +29,8 @@ def batched_experts(model: nn.Module) -> Iterator[None]:
     tokens by sizes that depend on data, which the HTP and Core ML do not take. (The exporter asks the outermost class alone,
     and that of a decision has no experts in its own module, modeling_jev.py.)"""
     with ExitStack() as stack:
-        for part in model.modules():
+        # Inner ones first, and put back last: what an outer one puts back may be other than they had.
+        for part in reversed(list(model.modules())):
             if isinstance(part, PreTrainedModel):
                 stack.enter_context(use_experts_implementation(part, "batched_mm"))
         yield

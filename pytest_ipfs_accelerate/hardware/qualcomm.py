@@ -98,7 +98,7 @@ class HtpRunner(ModelRunner):
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The outputs of the graph, compiled for the shapes of these inputs, and for what those of sizes say, where it is not
         yet."""
-        given = {name: value for name, value in feed.items() if name in self._sizes}
+        given = {name: feed[name] for name in self._inputs if name in self._sizes}
         key = *(feed[name].shape for name in self._inputs), *(value.tobytes() for value in given.values())
         if key not in self._compiled:
             self._compiled[key] = self._open({name: value.shape for name, value in feed.items()}, given)

@@ -37,9 +37,9 @@ def graph(counted: str = "grid", before: str = "", inputs: str = "int64[2] grid"
     )
 
 
-def runner(*, fixed: bool = True) -> HtpRunner:
+def runner(model: ModelProto | None = None, *, fixed: bool = True) -> HtpRunner:
     spec = treespec_dumps(tree_structure([0]))
-    return HtpRunner(graph(), ExportMetadata(in_spec=spec, out_spec=spec), {}, fixed=fixed)
+    return HtpRunner(model or graph(), ExportMetadata(in_spec=spec, out_spec=spec), {}, fixed=fixed)
 
 
 def test_a_graph_is_compiled_for_each_of_the_sizes() -> None:
@@ -58,6 +58,13 @@ def test_a_shape_that_is_computed_is_refused() -> None:
     """Where this fails, the HTP takes such a shape, and nothing has to be a constant."""
     with pytest.raises(Exception, match=r"(?i)dynamic|does not take|CPU EP"):
         runner(fixed=False).run({"x": floats(1, 4), "grid": np.array([2, 3])})
+
+
+def test_the_order_in_which_inputs_come_says_nothing() -> None:
+    model = graph("seven", "twice = Add(a, a)  seven = Add(twice, b)", "int64[1] a, int64[1] b")
+    htp, x = runner(model), floats(1, 4)
+    assert len(htp.run({"x": x, "a": np.array([2]), "b": np.array([3])})[0]) == 7
+    assert len(htp.run({"x": x, "b": np.array([2]), "a": np.array([3])})[0]) == 8
 
 
 @pytest.mark.parametrize(
