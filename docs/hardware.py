@@ -88,13 +88,12 @@ def results(data: dict[str, Any], registry: Registry) -> Iterator[Result]:
             if model not in registry or part["recipes"][model] != COVERAGE["digest"](registry, model):
                 continue
             for task, (outcome, *why) in tasks.items():
+                if on_cpu.get(model, {}).get(task, [""])[0] != "passed":
+                    continue
                 stage, reason = why or ("", "")
-                if outcome == "known":
-                    # A row of the case on the CPU holds on every hardware.
-                    cases = [Case(model, task, hardware) for hardware in (name, "cpu")]
-                    if not any(reason == known and any(map(row.covers, cases)) for row, known in rows):
-                        continue
-                if on_cpu.get(model, {}).get(task, [""])[0] == "passed":
+                # A row of the case on the CPU holds on every hardware.
+                cases = [Case(model, task, hardware) for hardware in (name, "cpu")]
+                if outcome != "known" or any(reason == known and any(map(row.covers, cases)) for row, known in rows):
                     yield Result(name, registry.category(model), model, task, outcome, stage, reason)
 
 

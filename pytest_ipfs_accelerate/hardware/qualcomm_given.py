@@ -20,27 +20,14 @@ _OF_SHAPES = {
 
 _COMPUTED = frozenset(
     {
-        *(
-            "Abs",
-            "Add",
-            "And",
-            "Cast",
-            "Ceil",
-            "Clip",
-            "Concat",
-            "CumSum",
-            "Div",
-            "Equal",
-            "Expand",
-            "Floor",
-            "Greater",
-        ),
-        *("GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow"),
-        *("ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "Sign", "Split", "Sqrt", "Squeeze"),
-        *("Sub", "Transpose", "Unsqueeze", "Where", "Xor"),
+        *("Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "CumSum", "Div", "Equal", "Expand", "Floor"),
+        *("Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul"),
+        *("Neg", "Not", "Or"),
+        *("Pow", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "Sign", "Split", "Sqrt"),
+        *("Squeeze", "Sub", "Transpose", "Unsqueeze", "Where", "Xor"),
     }
 )
-_FIRST_OF = frozenset({"Gather", "Slice"})
+_FIRST = frozenset({"Gather", "Slice"})
 """Operators through which a size is computed: of all of their operands, or of the first alone."""
 
 
@@ -60,7 +47,7 @@ def inputs_of_sizes(graph: GraphProto) -> frozenset[str]:
         node = by_output.get(name)
         if node is not None and node.op_type in _COMPUTED:
             waiting += node.input
-        elif node is not None and node.op_type in _FIRST_OF:
+        elif node is not None and node.op_type in _FIRST:
             waiting.append(node.input[0])
     return frozenset(name for name in whole & seen - looked_up if "mask" not in name)
 

@@ -360,7 +360,9 @@ def keep_turned_heads_apart(known: Known) -> int:
             return None
         turned = by_output.get(node.input[0])
         shape = known.shape(node.input[0])
-        if turned is None or turned.op_type != "Transpose" or shape is None or len(shape) != 4 or len({*shape[:3]}) > 1:
+        if turned is None or turned.op_type != "Transpose" or shape is None or len(shape) != 4:
+            return None
+        if shape[0] == 1 or len({*shape[:3]}) > 1:
             return None
         output = node.output[0]
         joined = helper.make_node("Reshape", list(node.input), [f"{output}/joined"], **attributes(node))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from traceback import format_exception
 from typing import Any
 
 import onnx
@@ -12,6 +13,7 @@ import pytest
 import torch
 from onnxscript import optimizer, rewriter
 from torch import Tensor, nn
+from torch.onnx._internal.exporter._errors import ConversionError
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from traces import same
 
@@ -100,8 +102,9 @@ def test_the_view_of_the_states_is_needed(monkeypatch: pytest.MonkeyPatch) -> No
         assert b"LSTM" in _export(nn.LSTM(4, 5, 2, batch_first=True), step, "").onnx
     others = [fault for fault in onnxscript_faults() if fault[0] is not nn.LSTM]
     monkeypatch.setattr("pytest_ipfs_accelerate.hardware.export_patches.onnxscript_faults", lambda: iter(others))
-    with patched(), pytest.raises(Exception, match="Failed to convert the exported program"):
+    with patched(), pytest.raises(ConversionError) as failed:
         _export(nn.LSTM(4, 5, 2, batch_first=True), step, "")
+    assert "Unsupported attribute type: '<class 'onnx_ir.SymbolicDim'>'" in "".join(format_exception(failed.value))
 
 
 def test_what_one_export_registers_reaches_no_other() -> None:

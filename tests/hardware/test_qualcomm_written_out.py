@@ -128,7 +128,7 @@ def test_a_gather_by_indices_of_two_axes_is_one_by_a_row(constant: bool) -> None
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
 
 
-@pytest.mark.parametrize("sizes", [(2, 2, 2), (4, 4, 4), (2, 4, 4)])
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (4, 4, 4), (2, 4, 4), (1, 1, 1)])
 def test_heads_are_joined_apart_from_a_product(sizes: tuple[int, int, int]) -> None:
     batch, heads, tokens = sizes
     nodes = [
@@ -141,7 +141,7 @@ def test_heads_are_joined_apart_from_a_product(sizes: tuple[int, int, int]) -> N
     constants = {"shape": whole(batch, tokens, 16 * heads), "matrix": floats(16 * heads, 16 * heads)}
     graph = Graph("joined heads apart from products", nodes, inputs, constants)
     expected = graph.expected()
-    if len({*sizes}) > 1:
+    if sizes in {(2, 4, 4), (1, 1, 1)}:
         assert not rewrite_fixed(graph.model(), graph.sizes()).counts
         assert departure(expected, graph.on_the_htp(fixed=False)) < BOUND, "then these need it, too"
         return
