@@ -63,7 +63,10 @@ def run(models: list[str], options: argparse.Namespace) -> dict[str, Any] | None
         if not report.exists():
             print(f"{' '.join(models)}: no report\n{done.stdout[-2000:]}{done.stderr[-2000:]}", file=sys.stderr)
             return None
-        found: dict[str, Any] = json.loads(report.read_text("utf-8"))
+        text = report.read_text("utf-8")
+        if options.reports:
+            (options.reports / f"{options.hardware}-{models[0]}.json").write_text(text, "utf-8")
+        found: dict[str, Any] = json.loads(text)
         return found
 
 
@@ -85,12 +88,15 @@ def main() -> None:
     parser.add_argument(
         "--cache-dir", type=Path, help="where exported programs are kept, to run another hardware later"
     )
+    parser.add_argument("--reports", type=Path, metavar="DIR", help="keep each run's report, for calibration.py")
     options = parser.parse_args()
     unknown = sorted({*options.hardware.split(",")} - {*HARDWARE})
     if unknown:
         near = difflib.get_close_matches(unknown[0], HARDWARE, 1)
         hint = f", did you mean {near[0]}?" if near else f": one of {', '.join(HARDWARE)}"
         parser.error(f"{unknown[0]} is no hardware{hint}")
+    if options.reports:
+        options.reports.mkdir(parents=True, exist_ok=True)
     registry = load_registry()
     models = asked_again(options.hardware.split(","), registry, failed=options.failed)
     chunks = [models[start : start + options.chunk] for start in range(0, len(models), options.chunk)]
