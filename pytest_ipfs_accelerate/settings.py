@@ -148,7 +148,7 @@ def read_settings(config: pytest.Config) -> Settings:
         list="list" in found,
         sets=_sets(config.getini("ipfs_sets")),
         on_command_line=_on_command_line(config),
-        threads=share_of_cores(workers),
+        threads=share_of_threads(workers),
         workers=workers,
         sources=sources,
     )
@@ -173,6 +173,14 @@ def share_of_cores(processes: int) -> int:
     """Threads for one of ``processes`` that share the cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // max(1, processes))
+
+
+def share_of_threads(processes: int) -> int:
+    """Threads for one of ``processes``: its share of the cores, and no more than ``OMP_NUM_THREADS`` says, which is how whoever
+    starts more of us at once tells each. Threads in excess of the cores wait for each other by spinning."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # by level of nesting; ours is the outermost
+    share = share_of_cores(processes)
+    return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
 
 
 def _on_command_line(config: pytest.Config) -> bool:

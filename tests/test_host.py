@@ -15,8 +15,9 @@ import pytest
 from cases import job
 
 from pytest_ipfs_accelerate import host as hosts
+from pytest_ipfs_accelerate import settings
 from pytest_ipfs_accelerate.host import Host, InProcess, describe_exit
-from pytest_ipfs_accelerate.settings import STAGE_SECONDS, share_of_cores
+from pytest_ipfs_accelerate.settings import STAGE_SECONDS, share_of_cores, share_of_threads
 from pytest_ipfs_accelerate.verdict import DEPARTURE, Outcome, Stage, Verdict
 
 JOB = job("bert", "fill-mask", "cpu")
@@ -210,6 +211,17 @@ def test_exit_statuses_in_words(code: int, memory: bool, words: str) -> None:
 
 def test_cores_are_shared_and_never_zero() -> None:
     assert share_of_cores(1) >= share_of_cores(2) >= share_of_cores(10_000) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads"), [("", 4), ("1", 1), ("3,2", 3), ("64", 4), ("0", 4), ("-1", 4), ("many", 4), (None, 4)]
+)
+def test_no_more_threads_than_the_environment_says(asked: str | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "share_of_cores", lambda processes: 8 // processes)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert share_of_threads(2) == threads
 
 
 CONFTEST = """

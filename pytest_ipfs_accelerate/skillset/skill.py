@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..matrix import Case
-from ..settings import default_cache_dir, default_cache_size, share_of_cores
+from ..settings import default_cache_dir, default_cache_size, share_of_threads
 from ..specs import CheckpointSource, HardwareSpec, Job
 from ..verdict import CaseFailed, Verdict
 from ..words import nearest
@@ -154,7 +154,7 @@ class Skill:
     def _job(self, case: Case, checkpoint: str, device: str) -> Job:
         recipe = self.declared.recipes[case.task]
         defaults: dict[str, Any] = {
-            "threads": share_of_cores(1),
+            "threads": share_of_threads(1),
             "cache_dir": str(default_cache_dir()),
             "cache_size": default_cache_size(),
         }
