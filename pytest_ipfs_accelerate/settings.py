@@ -178,7 +178,7 @@ def share_of_cores(processes: int) -> int:
 def share_of_threads(processes: int) -> int:
     """Threads for one of ``processes``: its share of the cores, and no more than ``OMP_NUM_THREADS`` says, which is how whoever
     starts more of us at once tells each. Threads in excess of the cores wait for each other by spinning."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # by level of nesting; ours is the outermost
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # one number a level of nesting
     share = share_of_cores(processes)
     return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
 

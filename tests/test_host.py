@@ -216,7 +216,9 @@ def test_cores_are_shared_and_never_zero() -> None:
 @pytest.mark.parametrize(
     ("asked", "threads"), [("", 4), ("1", 1), ("3,2", 3), ("64", 4), ("0", 4), ("-1", 4), ("many", 4), (None, 4)]
 )
-def test_no_more_threads_than_the_environment_says(asked: str | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_threads_than_the_environment_says(
+    asked: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settings, "share_of_cores", lambda processes: 8 // processes)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked is not None:
