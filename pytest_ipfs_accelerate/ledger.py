@@ -130,44 +130,46 @@ def same_failure(entry: Entry, verdict: Verdict) -> bool:
 
 def _holds(row: Row, versions: Mapping[str, str]) -> bool:
     return all(
-        name in versions and _specifier(row, bound).contains(versions[name], prereleases=True)
+        name in versions and SpecifierSet(bound).contains(versions[name], prereleases=True)
         for name, bound in row.entry.versions.items()
     )
 
 
-def _specifier(row: Row, bound: str) -> SpecifierSet:
+def _is_specifier(bound: str) -> bool:
     try:
-        return SpecifierSet(bound)
+        SpecifierSet(bound)
     except InvalidSpecifier:
-        raise pytest.UsageError(f"{row.place}: {row.pattern}: versions: {bound!r} is no version specifier") from None
+        return False
+    return True
 
 
 def read_ledger(path: Path, option: str) -> tuple[Row, ...]:
     """The rows of a ledger file.
 
     Raises:
-        pytest.UsageError: it cannot be read, or a row is not valid; names the file and the key.
+        pytest.UsageError: it cannot be read, or a row is not valid; names the option, the file, the line and the key.
     """
     raw = read_json(path, option)
-    file = convert(raw, LedgerFile, str(path), "")
+    file = convert(raw, LedgerFile, f"{option}: {path}", "")
     if file.schema != SCHEMA:
-        raise pytest.UsageError(f"{path}: schema: {file.schema} is not the schema that is read here, {SCHEMA}")
-    lines = path.read_text("utf-8").splitlines()
-    rows = tuple(
-        Row(
-            pattern=pattern,
-            entry=convert(entry, Entry, str(path), f"failures.{pattern}"),
-            file=path.name,
-            line=_line_of(pattern, lines),
+        raise pytest.UsageError(
+            f"{option}: {path}: schema: {file.schema} is not the schema that is read here, {SCHEMA}"
         )
-        for pattern, entry in file.failures.items()
-    )
-    for row in rows:
-        for bound in row.entry.versions.values():
-            _specifier(row, bound)
-        if "::" not in row.pattern:
-            raise pytest.UsageError(f"{row.place}: {row.pattern!r} is not model::task-hardware, with * wildcards")
-    return rows
+    lines = path.read_text("utf-8").splitlines()
+    rows = []
+    for pattern, raw_entry in file.failures.items():
+        line = _line_of(pattern, lines)
+        place = f"{option}: {path}:{line}"
+        row = Row(
+            pattern=pattern, entry=convert(raw_entry, Entry, place, f"failures.{pattern}"), file=path.name, line=line
+        )
+        for name, bound in row.entry.versions.items():
+            if not _is_specifier(bound):
+                raise pytest.UsageError(f"{place}: {pattern}: versions: {name}: {bound!r} is no version specifier")
+        if "::" not in pattern:
+            raise pytest.UsageError(f"{place}: {pattern!r} is not model::task-hardware, with * wildcards")
+        rows.append(row)
+    return tuple(rows)
 
 
 def _line_of(pattern: str, lines: list[str]) -> int:

@@ -192,7 +192,10 @@ def test_what_is_written_is_what_was_there(tmp_path: Path) -> None:
 
 
 BAD = {
-    "not a stage": ({"ant::a-cpu": {**PARITY, "stage": "parrot"}}, "mine.json: failures.ant::a-cpu.stage"),
+    "not a stage": (
+        {"ant::a-cpu": {**PARITY, "stage": "parrot"}},
+        "mine.json:4: failures.ant::a-cpu.stage: Invalid enum value 'parrot'; did you mean 'parity'?",
+    ),
     "no reason": ({"ant::a-cpu": {"stage": "parity", "exception": "E"}}, "`reason`"),
     "no case": ({"ant": PARITY}, "mine.json:4: 'ant' is not model::task-hardware"),
     "no version": ({"ant::a-cpu": {**PARITY, "versions": {"torch": "about 2"}}}, "'about 2' is no version specifier"),
@@ -207,6 +210,7 @@ def test_a_ledger_that_is_not_one(name: str, run: Run, clean: pytest.Pytester) -
     result = run("--ipfs-models=ant", "--ipfs-ledger=mine.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert words in result.stderr.str()
+    assert "--ipfs-ledger: " in result.stderr.str()
 
 
 def test_updating_needs_a_file(run: Run) -> None:

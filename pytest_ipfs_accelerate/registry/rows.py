@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -105,6 +105,9 @@ def convert(raw: Any, form: type[Row], source: str, keys: str) -> Row:
         if "unknown field" in message:
             known = [field.encode_name for field in msgspec.structs.fields(form)]  # type: ignore[arg-type]
             hint = nearest(message.split("`")[1], known)
+        elif "enum value" in message:
+            kind = get_type_hints(form)[where.strip(".`")]
+            hint = nearest(message.split("'")[1], get_args(kind) or kind)
         raise pytest.UsageError(f"{source}: {keys}{where.rstrip('`')}: {message}{hint}") from None
 
 
