@@ -9,6 +9,7 @@ import pytest
 
 from .hardware import probes
 from .specs import HardwareSpec, TaskSpec
+from .verdict import Stage
 
 _ROOM = "pytest_ipfs_accelerate"
 
@@ -26,6 +27,7 @@ def _hardware(
     devices: str = "",
     *,
     default: bool = True,
+    run: float = 0,
 ) -> HardwareSpec:
     return HardwareSpec(
         name=name,
@@ -35,6 +37,7 @@ def _hardware(
         precisions=precisions,
         devices=devices,
         default=default,
+        timeouts={Stage.RUN: run} if run else {},
     )
 
 
@@ -44,6 +47,12 @@ one fails to allocate memory."""
 
 _FLOATS = ("fp32", "fp16", "bf16")
 
+LOWERED_IN_RUN = 900.0
+"""Seconds for the stage ``run`` of hardware that lowers a component as it is called: more than a minute where one generates or
+has a large picture, on a quiet machine."""
+
+SIMULATED = 1800.0
+"""Seconds for the stage ``run`` on Qualcomm's simulator: 319 measured for a recognition of speech in parts, beside others."""
 
 HARDWARE = {
     spec.name: spec
@@ -69,6 +78,7 @@ HARDWARE = {
             "torch on an Apple GPU (MPS), or Core ML; off a Mac a conversion to Core ML, evaluated and not run by it",
             _FLOATS,
             "MPS|CoreML",
+            run=LOWERED_IN_RUN,
         ),
         _hardware(
             "qualcomm",
@@ -76,9 +86,16 @@ HARDWARE = {
             "Qualcomm's HTP through ONNX Runtime; a simulator off the device; the device is a SoC model",
             ("fp16", "a16w8", "a8w8"),
             _SOC_MODELS,
+            run=SIMULATED,
         ),
         _hardware("inductor", "inductor:Inductor", "torch.compile on the CPU, as generated C++", default=False),
-        _hardware("executorch", "executorch:Executorch", "ExecuTorch with XNNPACK on the CPU", default=False),
+        _hardware(
+            "executorch",
+            "executorch:Executorch",
+            "ExecuTorch with XNNPACK on the CPU",
+            default=False,
+            run=LOWERED_IN_RUN,
+        ),
         _hardware("rocm", "torch_device:Rocm", "torch eager on an AMD GPU", _FLOATS, r"\d+", default=False),
         _hardware(
             "wasm",

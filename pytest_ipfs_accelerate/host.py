@@ -65,7 +65,8 @@ class Host:
     """Runs cases in a spawned process, a fresh one after each that died, and after one that has grown large.
 
     ``target`` is the import path of the function that runs a case, ``(job, enter) -> Verdict``; ``timeouts`` are seconds by
-    stage, 0 for no limit; with ``network`` it may ask the Hub, where the user's environment does not forbid it.
+    stage where a job has none of its own, 0 for no limit; with ``network`` it may ask the Hub, where the user's environment
+    does not forbid it.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Host:
         try:
             self._send(process, job)
             while True:
-                kind, content = self._next(stage)
+                kind, content = self._next(self._limit(job, stage))
                 if kind == "verdict":
                     verdict = msgspec.convert(content, Verdict)
                     if resident_bytes(process.pid) > LARGEST:
@@ -163,10 +164,13 @@ class Host:
         assert process.stdin is not None
         write_frame(process.stdin, job)
 
-    def _next(self, stage: Stage) -> tuple[str, Any]:
-        seconds = self.timeouts[stage] or None
+    def _limit(self, job: Job, stage: Stage) -> float:
+        """Seconds for a stage of a job, 0 for no limit."""
+        return job.timeouts.get(stage, self.timeouts[stage])
+
+    def _next(self, seconds: float) -> tuple[str, Any]:
         try:
-            event = self._events.get(timeout=seconds)
+            event = self._events.get(timeout=seconds or None)
         except queue.Empty:
             raise TimeoutError from None
         if event is None:
@@ -180,9 +184,8 @@ class Host:
             process.wait(timeout=GRACE)
         output = self._output()
         self.close()
-        return self._ended(
-            job, Outcome.TIMED_OUT, stage, f"no answer within {self.timeouts[stage]:g} s; killed", output
-        )
+        limit = self._limit(job, stage)
+        return self._ended(job, Outcome.TIMED_OUT, stage, f"no answer within {limit:g} s; killed", output)
 
     def _crashed(self, job: Job, stage: Stage, process: subprocess.Popen[bytes], kills: int) -> Verdict:
         try:

@@ -24,11 +24,11 @@ from .ledger import Ledger, load_ledger, read_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
 from .options import CASES_MARK, split
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
-from .settings import Settings, base_of, read_settings, stage_seconds
+from .settings import Settings, base_of, read_settings
 from .skillset.foreign.discover import discover
 from .skillset.foreign.selection import Skillset
 from .specs import Availability, CheckpointSource, HardwareSpec, Job, Measure, Recipe, TaskSpec
-from .verdict import Outcome, Verdict
+from .verdict import Outcome, Stage, Verdict
 from .words import nearest
 
 PLAN = pytest.StashKey["Plan"]()
@@ -326,6 +326,7 @@ class Plan:
             skill=self.skillset.source(case.model) if self.skillset else None,
             words=self.skillset.words(case) if self.skillset else (),
             measure=self.measure,
+            timeouts=self.settings.not_asked(self.hardware[case.hardware].timeouts),
         )
 
     @property
@@ -362,9 +363,7 @@ class Plan:
             options.append(f"--ipfs-checkpoint={case.model}={given.place}{revision}")
         options += ["--ipfs-allow-fallback"] * settings.allow_fallback
         options += bench_options(settings)
-        defaults = stage_seconds(settings.weights)
-        limits = [f"{stage}={limit:g}" for stage, limit in settings.timeouts.items() if limit != defaults[stage]]
-        if limits:
+        if limits := [f"{stage}={settings.timeouts[stage]:g}" for stage in Stage if stage in settings.timeouts_asked]:
             options.append("--ipfs-timeout=" + ",".join(limits))
         return shlex.join(["pytest", case.nodeid, *options])
 

@@ -42,10 +42,10 @@ BENCH_SECONDS, BENCH_THRESHOLD = "5", "10%"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0 for
-    no limit; ``cache_size`` is in bytes; ``bench_threshold`` is a part, 0.1 for 10 %; ``threads`` is this
-    process's share of the cores among the ``workers`` of xdist;
-    ``sources`` says for each setting where it came from, for error messages."""
+    """What the user asked for. ``models`` is ``None`` where nothing was selected; ``timeouts`` holds seconds by stage, 0
+    for no limit, and ``timeouts_asked`` which of them the user gave; ``cache_size`` is in bytes; ``bench_threshold`` is a
+    part, 0.1 for 10 %; ``threads`` is this process's share of the cores among the ``workers`` of xdist; ``sources`` says
+    for each setting where it came from, for error messages."""
 
     models: tuple[str, ...] | None
     tasks: tuple[str, ...]
@@ -64,6 +64,7 @@ class Settings:
     require: tuple[str, ...]
     isolate: str
     timeouts: Mapping[Stage, float]
+    timeouts_asked: frozenset[Stage]
     cache_dir: Path
     cache_size: int
     cache_clear: bool
@@ -88,6 +89,10 @@ class Settings:
         """Whether cases were selected: model types, or skill classes of the user's."""
         return bool(self.models or self.skillset)
 
+    def not_asked(self, timeouts: Mapping[Stage, float]) -> dict[Stage, float]:
+        """Of the limits of a hardware, those for which the user gave none."""
+        return {stage: seconds for stage, seconds in timeouts.items() if stage not in self.timeouts_asked}
+
 
 def read_settings(config: pytest.Config) -> Settings:
     """The settings of a run.
@@ -111,7 +116,8 @@ def read_settings(config: pytest.Config) -> Settings:
         return Path(base_of(config, sources[name]), found[name].value) if name in found else None
 
     weights = _one_of(WEIGHTS, "a kind of weights", *text("weights", "tiny"))
-    timeouts = _timeouts(stage_seconds(weights), *text("timeout", ""))
+    asked_timeouts = _timeouts(*text("timeout", ""))
+    timeouts = {**STAGE_SECONDS, **({Stage.BUILD: DOWNLOAD_SECONDS} if weights == "hub" else {}), **asked_timeouts}
     workers = int(os.environ.get(WORKERS, "1"))
     bench = _benched(found)
 
@@ -133,6 +139,7 @@ def read_settings(config: pytest.Config) -> Settings:
         require=words("require"),
         isolate=_one_of(ISOLATION, "a way to isolate", *text("isolate", "process")),
         timeouts=timeouts,
+        timeouts_asked=frozenset(asked_timeouts),
         cache_dir=_cache_dir(path("cache-dir"), sources.get("cache-dir", "")),
         cache_size=_bytes(*text("cache-size", CACHE_SIZE)),
         cache_clear="cache-clear" in found,
@@ -200,14 +207,9 @@ def _one_of(known: tuple[str, ...], what: str, value: str, source: str) -> str:
     return value
 
 
-def stage_seconds(weights: str) -> Mapping[Stage, float]:
-    """The default limits of the stages, by what the models run on."""
-    return {**STAGE_SECONDS, Stage.BUILD: DOWNLOAD_SECONDS} if weights == "hub" else STAGE_SECONDS
-
-
-def _timeouts(defaults: Mapping[Stage, float], text: str, source: str) -> Mapping[Stage, float]:
-    """Seconds by stage, from ``120`` for all of them or ``export=900,run=30`` for some."""
-    timeouts = dict(defaults)
+def _timeouts(text: str, source: str) -> Mapping[Stage, float]:
+    """The seconds by stage that were asked for, from ``120`` for all of them or ``export=900,run=30`` for some."""
+    timeouts: dict[Stage, float] = {}
     for word in split(text):
         name, separator, number = word.rpartition("=")
         seconds = _seconds(number, word, source)

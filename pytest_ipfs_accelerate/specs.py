@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .matrix import Case
-from .verdict import Implementation
+from .verdict import Implementation, Stage
 
 SCRATCH = "IPFS_HOST_SCRATCH"
 """Environment variable of a host: a directory for what a case leaves on disk, which goes with the host however that ends. The
@@ -39,7 +39,8 @@ class HardwareSpec:
     :class:`pytest_ipfs_accelerate.hardware.base.Hardware`. ``probe`` runs in the pytest process in about a millisecond:
     files, ``find_spec`` and ctypes only, never an import of a runtime. ``precisions`` are those that it can be asked for, its
     own first; ``devices`` is a regular expression for the names of its devices, empty where it has one. One that is not
-    ``default`` runs only where it is named.
+    ``default`` runs only where it is named. ``timeouts`` are the limits, in seconds, of the stages that are slower here than
+    anywhere else: on a simulator, or where a component is lowered as it is called.
     """
 
     name: str
@@ -49,6 +50,7 @@ class HardwareSpec:
     precisions: tuple[str, ...] = ("fp32",)
     devices: str = ""
     default: bool = True
+    timeouts: Mapping[Stage, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,8 @@ class Job:
     of it may run elsewhere; with ``explain`` a case that fails parity says where it first departs. ``cache_dir`` is the
     directory of the store, at most ``cache_size`` bytes large; with 0 nothing is kept. ``skill`` is the class of the user's
     that is checked in place of our own, and ``words`` are those that its factories may have for the task.
-    ``measure`` says what is timed, ``None`` where nothing is.
+    ``measure`` says what is timed, ``None`` where nothing is. ``timeouts`` are the limits, in seconds, of stages for which the
+    host's do not hold.
     """
 
     case: Case
@@ -152,3 +155,4 @@ class Job:
     skill: SkillSource | None = None
     words: tuple[str, ...] = ()
     measure: Measure | None = None
+    timeouts: Mapping[Stage, float] = field(default_factory=dict)

@@ -48,6 +48,12 @@ def passes(job: Job, enter: Enter) -> Verdict:
     )
 
 
+def takes_three_seconds(job: Job, enter: Enter) -> Verdict:
+    enter(Stage.RUN)
+    time.sleep(3)
+    return passes(job, enter)
+
+
 def segfaults(job: Job, enter: Enter) -> Verdict:
     enter(Stage.LOWER)
     ctypes.string_at(0)

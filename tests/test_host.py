@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,18 @@ def test_a_hang_is_killed_with_its_children(host: Host) -> None:
     child = int(verdict.detail.split("child ")[1].split()[0])
     assert is_gone(child)
     assert "in hangs" in verdict.detail  # the stack at which it hung
+
+
+@pytest.mark.parametrize(("hosts_own", "jobs_own"), [(60.0, 1.5), (1.5, 60.0)])
+def test_a_job_has_its_own_limit_of_a_stage(host: Host, hosts_own: float, jobs_own: float) -> None:
+    host.timeouts = {**host.timeouts, Stage.RUN: hosts_own}
+    host.target = "crashers:takes_three_seconds"
+    verdict = host.run(replace(JOB, timeouts={Stage.RUN: jobs_own}))
+    if jobs_own > 3:
+        assert verdict.outcome is Outcome.PASSED
+    else:
+        assert (verdict.outcome, verdict.stage) == (Outcome.TIMED_OUT, Stage.RUN)
+        assert "no answer within 1.5 s" in verdict.reason
 
 
 def test_a_death_is_no_hang_though_a_child_holds_the_pipe(host: Host) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
+from pytest_ipfs_accelerate.matrix import Case
 from pytest_ipfs_accelerate.options import OPTIONS, Kind, is_configured
+from pytest_ipfs_accelerate.plan import plan_of
 from pytest_ipfs_accelerate.settings import STAGE_SECONDS, Settings, read_settings
 from pytest_ipfs_accelerate.verdict import Stage
 
@@ -134,6 +136,21 @@ def test_paths_are_relative_to_where_they_stand(
 def test_limits_by_stage(read: Read) -> None:
     timeouts = read("--ipfs-timeout=30,export=900,run=0").timeouts
     assert (timeouts[Stage.BUILD], timeouts[Stage.EXPORT], timeouts[Stage.RUN]) == (30, 900, 0)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "seconds"), [("qualcomm", 1800), ("apple", 900), ("executorch", 900), ("cpu", None)]
+)
+def test_a_hardware_has_limits_of_its_own_where_the_user_gives_none(
+    clean: pytest.Pytester, hardware: str, seconds: float | None
+) -> None:
+    case = Case("bert", "fill-mask", hardware)
+    for asked in ("", "export=9"):
+        options = [f"--ipfs-timeout={asked}"] if asked else []
+        assert plan_of(clean.parseconfig(*options)).job(case).timeouts.get(Stage.RUN) == seconds
+    plan = plan_of(clean.parseconfig("--ipfs-timeout=run=120"))
+    assert not plan.job(case).timeouts
+    assert plan.reproduce(case).endswith(" --ipfs-timeout=run=120"), "the default of every other hardware, and said"
 
 
 def test_sets_of_the_users_own(read: Read) -> None:
