@@ -25,7 +25,7 @@ from transformers.exporters.metadata import ExportMetadata
 from ..store import Damaged, Missing, Store, cid_of
 from .coreml_ops import decompositions, registered, rename_arguments
 from .coreml_shapes import drop_empty, lower_ranks
-from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, export_call
+from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, drop_mutations, export_call
 
 LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
 """On whose versions it depends what a conversion gives."""
@@ -132,6 +132,7 @@ def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, by
             decomposed = program.run_decompositions(decompositions())
             drop_checks(decomposed)
             drop_constant_inputs(decomposed)
+            drop_mutations(decomposed)
             drop_empty(decomposed)
             if lowered := lower_ranks(decomposed):
                 used["ops on more than five dimensions"] = lowered

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.utils import _pytree as pytree
 from transformers.exporters import exporter_dynamo
 from transformers.exporters.configs import DynamoConfig
@@ -245,6 +246,22 @@ def drop_constant_inputs(program: ExportedProgram) -> None:
         else:
             kept.append(spec)
     signature.input_specs[:] = kept
+    program.graph_module.recompile()
+
+
+def drop_mutations(program: ExportedProgram) -> None:
+    """Take from the outputs of a program, which computes on copies, what its inputs would hold afterwards: a recurrent state
+    that is written in place is an output of its own, from which the next call takes it."""
+    signature = program.graph_signature
+    (returned,) = (node for node in program.graph.nodes if node.op == "output")
+    pairs = [
+        pair
+        for pair in zip(signature.output_specs, returned.args[0], strict=True)
+        if pair[0].kind is not OutputKind.USER_INPUT_MUTATION
+    ]
+    signature.output_specs[:] = [spec for spec, _ in pairs]
+    returned.args = (tuple(node for _, node in pairs),)
+    program.graph.eliminate_dead_code()
     program.graph_module.recompile()
 
 

@@ -194,6 +194,13 @@ def test_a_tensor_of_no_elements_is_left_out(monkeypatch: pytest.MonkeyPatch) ->
     assert not translates(function, X), "coremltools takes it itself now"
 
 
+def test_an_input_that_is_written_in_place_is_an_output_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = lambda state, x: state.copy_(state * 0.5 + x).sum(1) + state.amax(1)  # noqa: E731
+    assert converted(function, X.clone(), Y)([X.numpy(), Y.numpy()])[0] == pytest.approx(function(X.clone(), Y).numpy())
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_mutations", lambda program: None)
+    assert not translates(function, X.clone(), Y), "coremltools takes it itself now"
+
+
 @pytest.mark.parametrize("function", [torch.randn_like, torch.rand_like])
 def test_random_numbers_are_those_of_the_seed(function: Function) -> None:
     program = converted(function, X)
