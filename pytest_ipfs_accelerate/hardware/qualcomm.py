@@ -13,12 +13,13 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import onnxruntime_qnn
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, helper
 from onnxruntime_qnn.build_and_package_info import qnn_version
 from transformers.exporters.metadata import ExportMetadata
 from transformers.exporters.runners.base import ModelRunner
@@ -78,7 +79,10 @@ class HtpRunner(ModelRunner):
         self._fixed = fixed
         self._onnx = model
         self._inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
-        self._outputs = [value.name for value in model.graph.output]
+        self._outputs = {
+            value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            for value in model.graph.output
+        }
         self._sizes = inputs_of_sizes(model.graph) if fixed else frozenset()
         self._compiled: dict[tuple[Any, ...], Compiled] = {}
 
@@ -108,7 +112,7 @@ class HtpRunner(ModelRunner):
         outputs = compiled.session.run(None, inputs)
         found = {value.name: output for value, output in zip(compiled.session.get_outputs(), outputs, strict=True)}
         for name, shape in compiled.outputs.items():
-            found[name] = found[name].reshape(shape)
+            found[name] = np.empty(shape, self._outputs[name]) if 0 in shape else found[name].reshape(shape)
         for name, total in compiled.totals.items():
             found[name] = found[name][: int(found[total].item())]
         return [found[name] for name in self._outputs]

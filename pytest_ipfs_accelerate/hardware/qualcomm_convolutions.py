@@ -44,6 +44,31 @@ def convolve_one_further(known: Known) -> int:
     return replace_nodes(known.graph, further)
 
 
+def lay_out_patches(known: Known) -> int:
+    """``Col2Im`` of patches that lie beside each other as ``Transpose`` between two ``Reshape``: the HTP has no Col2Im."""
+
+    def laid_out(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Col2Im":
+            return None
+        given, output = attributes(node), node.output[0]
+        columns, image, patch = known.shape(node.input[0]), known.number(node.input[1]), known.number(node.input[2])
+        if columns is None or image is None or patch is None or len(image) != 2:
+            return None
+        beside = list(patch) == given.get("strides", [1, 1]) and not any(image % patch)
+        if not beside or any(given.get("pads", [])) or max(given.get("dilations", [1])) > 1:
+            return None
+        height, width = (int(size) for size in patch)
+        down, across = (int(size) for size in image // patch)
+        planes = columns[0] * columns[1] // (height * width)
+        return [
+            known.reshape(node.input[0], [planes, height, width, down, across], f"{output}/patches"),
+            helper.make_node("Transpose", [f"{output}/patches"], [f"{output}/rows"], perm=[0, 3, 1, 4, 2]),
+            known.reshape(f"{output}/rows", [columns[0], planes // columns[0], *map(int, image)], output),
+        ]
+
+    return replace_nodes(known.graph, laid_out)
+
+
 def take_before_convolving(known: Known) -> int:
     """A ``Conv`` of each channel by a kernel of one place, at a stride, of what a ``Slice`` takes: QNN's simulator 2.7 is wrong
     where there are more than 32 channels (relative L2 2 to 5e4), unless the strides are two and two (pp_ocrv5_mobile_rec)."""

@@ -199,7 +199,8 @@ def _places(known: Known, mask: str, length: int, output: str) -> list[NodeProto
 
 
 def take_out_nothing(known: Known) -> int:
-    """A ``Concat`` with tensors that hold nothing, and a scatter of nothing, without them."""
+    """A ``Concat`` with tensors that hold nothing, a scatter of nothing, and a ``Split`` into parts of which some hold nothing
+    (the part of a head that is turned by its position, where none is), without them."""
 
     def empty(name: str) -> bool:
         shape = known.shape(name)
@@ -211,12 +212,34 @@ def take_out_nothing(known: Known) -> int:
         if node.op_type == "Concat" and any(map(empty, node.input)) and not empty(node.output[0]):
             kept = [name for name in node.input if not empty(name)]
             return [helper.make_node("Concat", kept, list(node.output), **attributes(node))]
+        if node.op_type == "Split" and any(map(empty, node.output)) and not empty(node.input[0]):
+            parts = [name for name in node.output if not empty(name)]
+            if len(parts) == 1:
+                return [helper.make_node("Identity", [node.input[0]], parts)]
+            axis = attributes(node).get("axis", 0)
+            sizes = known.constant(f"{parts[0]}/sizes", [(known.shape(name) or ())[axis] for name in parts])
+            return [helper.make_node("Split", [node.input[0], sizes], parts, axis=axis)]
         return None
 
     changed = replace_nodes(known.graph, without)
     if changed:
         drop_unused(known.graph)
     return changed
+
+
+def leave_out_empty_outputs(known: Known) -> dict[str, tuple[int, ...]]:
+    """Take out the outputs that hold nothing (the values of a cache whose heads have none): their shapes, by name."""
+    empty = {
+        value.name: shape
+        for value in known.graph.output
+        if (shape := known.shape(value.name)) is not None and 0 in shape
+    }
+    if empty:
+        kept = [value for value in known.graph.output if value.name not in empty]
+        del known.graph.output[:]
+        known.graph.output.extend(kept)
+        drop_unused(known.graph)
+    return empty
 
 
 def put_in_rows(known: Known) -> int:

@@ -14,10 +14,17 @@ from .qualcomm_axes import hold_fewer_axes
 from .qualcomm_convolutions import (
     average_with_padding,
     convolve_one_further,
+    lay_out_patches,
     pad_by_gathering,
     take_before_convolving,
 )
-from .qualcomm_counts import gather_all_places, gather_the_last, put_in_rows, take_out_nothing
+from .qualcomm_counts import (
+    gather_all_places,
+    gather_the_last,
+    leave_out_empty_outputs,
+    put_in_rows,
+    take_out_nothing,
+)
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
 from .qualcomm_operators import (
     MOST_AXES,
@@ -81,7 +88,8 @@ def rewrite(onnx_bytes: bytes, *, quantised: bool = False) -> tuple[ModelProto, 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
     """A graph for inputs of fixed sizes, how often each rewrite was made that needs to know them, the shapes of its outputs
-    where the graph holds them in others, and for the outputs that are to be cut, the one that says to how many."""
+    where the graph holds them in others, or not at all as they hold nothing, and for the outputs that are to be cut, the one
+    that says to how many."""
 
     model: ModelProto
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -93,6 +101,8 @@ def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixe
     """The graph for inputs of these sizes as the HTP takes it."""
     model = at_sizes(model, sizes)
     counts: dict[str, int] = {}
+    if empty := leave_out_empty_outputs(Known(model.graph)):
+        counts["outputs that hold nothing"] = len(empty)
     totals: dict[str, str] = {}
 
     def gather_all(known: Known) -> int:
@@ -108,7 +118,7 @@ def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixe
     if count := hold_fewer_axes(known):
         counts["operators over fewer axes"] = count
     more = {name: shape for name, shape in outputs.items() if shape is not None and len(shape) > MOST_AXES}
-    return Fixed(model, counts, more, {name: total for name, total in totals.items() if total})
+    return Fixed(model, counts, more | empty, {name: total for name, total in totals.items() if total})
 
 
 COUNTED = {
@@ -133,6 +143,7 @@ FIXED = {
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
     "strides of Conv as Slice": take_before_convolving,
+    "Col2Im as Transpose": lay_out_patches,
     "Pad as Gather": pad_by_gathering,
     "AveragePool with its padding": average_with_padding,
     "cubic GridSample as products": sample_by_products,

@@ -87,6 +87,12 @@ class Graph(NamedTuple):
             found = found[: int(by_name[total].item())]
         return found.reshape(fixed.outputs.get("y", found.shape))
 
+    def with_output(self, name: str) -> ModelProto:
+        """The graph with a further output."""
+        model = self.model()
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+        return model
+
 
 def departure(expected: Array, found: Array) -> float:
     assert found.shape == expected.shape

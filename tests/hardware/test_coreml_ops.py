@@ -194,6 +194,18 @@ def test_a_tensor_of_no_elements_is_left_out(monkeypatch: pytest.MonkeyPatch) ->
     assert not translates(function, X), "coremltools takes it itself now"
 
 
+def test_parts_of_no_elements_are_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def function(x: Tensor) -> Tensor:
+        kept, none = x.split([4, 0], 1)
+        angles = torch.arange(0.0)[None] * x[:, :1]
+        turned = none * torch.cat([angles, angles], 1).cos()
+        return torch.cat([turned, kept, kept * 2], 1)
+
+    assert right(function, X)
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_empty", lambda program: 0)
+    assert not translates(function, X), "coremltools takes it itself now"
+
+
 def test_an_input_that_is_written_in_place_is_an_output_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     function = lambda state, x: state.copy_(state * 0.5 + x).sum(1) + state.amax(1)  # noqa: E731
     assert converted(function, X.clone(), Y)([X.numpy(), Y.numpy()])[0] == pytest.approx(function(X.clone(), Y).numpy())

@@ -11,8 +11,11 @@ pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelera
 
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 from qualcomm_graphs import BOUND, Array, Graph, departure, floats, node, whole
+from torch.utils._pytree import tree_structure, treespec_dumps
+from transformers.exporters.metadata import ExportMetadata
 
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
+from pytest_ipfs_accelerate.hardware.qualcomm import HtpRunner
 from pytest_ipfs_accelerate.hardware.qualcomm_axes import held, hold_fewer_axes
 from pytest_ipfs_accelerate.hardware.qualcomm_fixed import Known, at_sizes
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
@@ -314,6 +317,81 @@ def test_what_holds_nothing_is_taken_out() -> None:
     constants = {"zero": whole(0), "one": whole(1), "nowhere": np.zeros((0, 1), np.int64)}
     graph = Graph("empty tensors taken out", nodes, {"x": floats(2, 3)}, constants)
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
+
+
+PARTS = {
+    "one": (
+        [
+            node("Split", "x sizes", "a none", axis=1),
+            node("Neg", "none", "turned"),
+            node("Concat", "a turned", "joined", axis=1),
+        ],
+        (6, 0),
+    ),
+    "two": ([node("Split", "x sizes", "a none b", axis=1), node("Concat", "b none a", "joined", axis=1)], (2, 0, 4)),
+}
+
+
+@pytest.mark.parametrize("case", PARTS.values(), ids=PARTS)
+def test_parts_that_hold_nothing_are_not_split_off(case: tuple[list[NodeProto], tuple[int, ...]]) -> None:
+    nodes, sizes = case
+    nodes = [*nodes, node("Neg", "joined")]
+    graph = Graph("empty tensors taken out", nodes, {"x": floats(2, 6)}, {"sizes": whole(*sizes)})
+    with pytest.raises((NotOnHardware, EPFail), match=r"the HTP does not take|Failed to compose"):
+        graph.on_the_htp(fixed=False)
+    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+
+
+def test_an_output_that_holds_nothing_is_given_without_the_htp() -> None:
+    nodes = [node("Slice", "x zero zero one", "none"), node("Unsqueeze", "none one", "values"), node("Neg", "x")]
+    constants = {
+        "zero": whole(0),
+        "one": whole(1),
+    }
+    model = Graph("", nodes, {"x": floats(2, 6)}, constants).with_output("values")
+    spec = treespec_dumps(tree_structure([0, 0]))
+    for fixed in (False, True):
+        runner = HtpRunner(model, ExportMetadata(in_spec=spec, out_spec=spec), {}, fixed=fixed)
+        if not fixed:
+            with pytest.raises((NotOnHardware, EPFail)):
+                runner.run({"x": floats(2, 6)})
+            continue
+        given = floats(2, 6)
+        y, values = runner.run({"x": given})
+        assert departure(-given, y) < BOUND
+        assert (values.shape, values.dtype) == ((2, 1, 0), np.float32)
+        assert runner.rewritten["outputs that hold nothing"] == 1
+
+
+@pytest.mark.parametrize(("image", "patch", "channels"), [((4, 6), (2, 3), 5), ((4, 4), (4, 1), 1)])
+def test_patches_are_laid_out_beside_each_other(image: tuple[int, int], patch: tuple[int, int], channels: int) -> None:
+    places = (image[0] // patch[0]) * (image[1] // patch[1])
+    graph = Graph(
+        "Col2Im as Transpose",
+        [node("Col2Im", "x image patch", strides=list(patch))],
+        {"x": floats(2, channels * patch[0] * patch[1], places)},
+        {"image": whole(*image), "patch": whole(*patch)},
+    )
+    np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
+    with pytest.raises(NotOnHardware, match="Col2Im"):
+        graph.on_the_htp(fixed=False)
+    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+
+
+OVERLAP = {
+    "strides": ({"strides": [1, 1]}, floats(1, 4, 9)),
+    "pads": ({"strides": [2, 2], "pads": [1, 1, 1, 1]}, floats(1, 4, 9)),
+    "dilations": ({"strides": [2, 2], "dilations": [2, 2]}, floats(1, 4, 1)),
+}
+
+
+@pytest.mark.parametrize("case", OVERLAP.values(), ids=OVERLAP)
+def test_patches_that_overlap_stay(case: tuple[dict[str, list[int]], Array]) -> None:
+    extra, columns = case
+    nodes = [node("Col2Im", "x image patch", **extra)]
+    graph = Graph("Col2Im as Transpose", nodes, {"x": columns}, {"image": whole(4, 4), "patch": whole(2, 2)})
+    assert graph.expected().shape == (1, 1, 4, 4)
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
 
 
 @pytest.mark.parametrize("places", [[[0], [1]], [[2], [2]]], ids=["apart", "last"])
