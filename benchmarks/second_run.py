@@ -1,12 +1,13 @@
 """What a run costs the first time, and what a second one costs when what the first made is kept.
 
-    python benchmarks/second_run.py --sample=100 --chunk=25 -n 2
+    python benchmarks/second_run.py --sample=100 --chunk=20 --reports=DIR -n 2
     python benchmarks/second_run.py --ipfs-models=@strata
 
 Runs pytest twice in an empty directory with a store of its own; arguments that are not the script's are pytest's. A sample is
 of so many model types, as many of each category as its part of the registry, and always the same; ``--chunk`` runs so many of
-it at a time, so that an end before the last one loses no more than a chunk. For each hardware and stage: the seconds of both
-runs and their ratio, which are printed after each chunk of all so far; below that the wall-clock time of both.
+it at a time. What stands in ``--reports`` is not run again: hours of work need not be of one day. For each hardware and stage:
+the seconds of both runs and their ratio, of the cases that ended in both (one that timed out has no times of its stages); below
+that the wall-clock time of everything. Both are printed after each chunk, of all so far.
 """
 
 from __future__ import annotations
@@ -20,37 +21,54 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_ipfs_accelerate.registry import CATEGORIES, Registry, load_registry
+from pytest_ipfs_accelerate.verdict import Stage
 
 HARDWARE = "cpu,onnxruntime,openvino,qualcomm,apple"
 
 
-@dataclass
-class Cost:
-    """What runs took: seconds of wall-clock time, cases by outcome, and seconds by hardware and stage."""
+WALLS = "walls.json"
+"""In the directory of reports: wall-clock seconds by run."""
 
-    wall: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[tuple[str, str]] = field(default_factory=Counter)
+Seconds = Counter[tuple[str, str]]
+"""By hardware and stage."""
 
 
-def run(arguments: list[str], directory: Path, report: Path, cost: Cost) -> None:
-    """One run, added to ``cost``; its report is left in ``report``."""
+def run(arguments: list[str], directory: Path, report: Path) -> float:
+    """The wall-clock seconds of one run, now or at an earlier time; its report is left in ``report``."""
+    walls = report.parent / WALLS
+    known: dict[str, float] = json.loads(walls.read_text("utf-8")) if walls.exists() else {}
+    if report.exists() and report.stem in known:
+        return known[report.stem]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--ipfs-json={report}", *arguments]
     started = time.perf_counter()
     # Cases may fail; what is asked here is what they cost.
     done = subprocess.run(command, cwd=directory, check=False, capture_output=True, text=True)
-    cost.wall += time.perf_counter() - started
+    known[report.stem] = time.perf_counter() - started
     if not report.exists():
         sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    found = json.loads(report.read_text("utf-8"))
-    cost.counts.update(found["counts"])
-    for verdict in found["verdicts"]:
-        for stage, spent in verdict["seconds"].items():
-            cost.seconds[verdict["hardware"], stage] += spent
+    walls.write_text(json.dumps(known, indent=1), "utf-8")
+    return known[report.stem]
+
+
+def costs(pair: list[Path]) -> tuple[list[Counter[str]], list[Seconds]]:
+    """Of the reports of two runs: cases by outcome, and the seconds of those that ended in both."""
+    found = [json.loads(report.read_text("utf-8")) for report in pair]
+    ended = [
+        {
+            (verdict["model"], verdict["task"], verdict["hardware"]): verdict["seconds"]
+            for verdict in report["verdicts"]
+            if verdict["outcome"] not in ("timed-out", "crashed")
+        }
+        for report in found
+    ]
+    seconds: list[Seconds] = [Counter(), Counter()]
+    for case in ended[0].keys() & ended[1].keys():
+        for spent, cases in zip(seconds, ended, strict=True):
+            spent.update({(case[-1], stage): took for stage, took in cases[case].items()})
+    return [Counter(report["counts"]) for report in found], seconds
 
 
 def sample(registry: Registry, size: int) -> list[str]:
@@ -83,30 +101,37 @@ def main() -> None:
     options, arguments = parser.parse_known_args()
     if not any(argument.startswith("--ipfs-hardware") for argument in arguments):
         arguments.append(f"--ipfs-hardware={HARDWARE}")
-    costs = Cost(), Cost()
+    walls, counts, seconds = [0.0, 0.0], [Counter[str](), Counter[str]()], [Seconds(), Seconds()]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         reports: Path = options.reports.resolve() if options.reports else directory
         reports.mkdir(parents=True, exist_ok=True)
         arguments.append(f"--ipfs-cache-dir={directory / 'store'}")
         for number, chosen in enumerate(chunks(options)):
-            for turn, cost in zip(("first", "second"), costs, strict=True):
-                run([*chosen, *arguments], directory, reports / f"{turn}-{number}.json", cost)
+            pair = [reports / f"{turn}-{number}.json" for turn in ("first", "second")]
+            for turn, report in enumerate(pair):
+                walls[turn] += run([*chosen, *arguments], directory, report)
+            outcomes, spent = costs(pair)
+            for turn in range(2):
+                counts[turn].update(outcomes[turn])
+                seconds[turn].update(spent[turn])
             kept = [path.stat().st_size for path in (directory / "store").rglob("*") if path.is_file()]
-            print(f"kept: {len(kept)} files, {sum(kept) / 2**20:.0f} MiB")
-            table(*costs)
+            print(f"first run {dict(counts[0])}\nsecond    {dict(counts[1])}")
+            if kept:
+                print(f"kept: {len(kept)} files, {sum(kept) / 2**20:.0f} MiB")
+            table(seconds, walls)
 
 
-def table(first: Cost, second: Cost) -> None:
-    print(f"first run {dict(first.counts)}\nsecond    {dict(second.counts)}")
+def table(seconds: list[Seconds], walls: list[float]) -> None:
     print(f"{'hardware':12} {'stage':10} {'first, s':>9} {'second, s':>9} {'ratio':>6}")
-    for hardware, stage in first.seconds:
-        print(line(hardware, stage, *(cost.seconds[hardware, stage] for cost in (first, second))))
-    for hardware in dict.fromkeys(key[0] for key in first.seconds):
-        sums = (sum(s for key, s in cost.seconds.items() if key[0] == hardware) for cost in (first, second))
-        print(line(hardware, "all", *sums))
-    print(line("all", "all", first.seconds.total(), second.seconds.total()))
-    print(line("wall clock", "", first.wall, second.wall), flush=True)
+    order = {stage: place for place, stage in enumerate(Stage)}
+    keys = sorted(seconds[0], key=lambda key: (key[0], order[Stage(key[1])]))
+    for hardware, stage in keys:
+        print(line(hardware, stage, *(spent[hardware, stage] for spent in seconds)))
+    for hardware in dict.fromkeys(key[0] for key in keys):
+        print(line(hardware, "all", *(sum(s for key, s in spent.items() if key[0] == hardware) for spent in seconds)))
+    print(line("all", "all", *(spent.total() for spent in seconds)))
+    print(line("wall clock", "", *walls), flush=True)
 
 
 def line(hardware: str, stage: str, first: float, second: float) -> str:
