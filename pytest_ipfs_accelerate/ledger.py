@@ -33,14 +33,16 @@ BEFORE_HARDWARE = (Stage.BUILD, Stage.PROCESS, Stage.REFERENCE)
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One known failure. ``stage`` and ``exception`` are those of the verdict (``Fault`` for a check of ours, ``crashed`` and
-    ``timed-out`` where there is none); ``message`` must stand in its reason. ``reason`` says why in one sentence. ``versions``
-    bounds the libraries that the row holds for, by name; ``expires`` is the last day that it holds."""
+    ``timed-out`` where there is none); ``message`` must stand in its reason. ``reason`` says why in one sentence. The row
+    holds in the ``precision`` named, and in any where none is; ``versions`` bounds the libraries that it holds for, by name;
+    ``expires`` is the last day that it holds."""
 
     stage: Stage
     exception: str
     reason: str
     message: str = ""
     link: str = ""
+    precision: str = ""
     versions: dict[str, str] = {}
     expires: datetime.date | None = None
 
@@ -85,9 +87,9 @@ class Ledger:
     def __init__(self, rows: tuple[Row, ...] = ()) -> None:
         self.rows = tuple(sorted(rows, key=lambda row: not row.is_exact))
 
-    def row(self, case: Case, versions: Mapping[str, str]) -> Row | None:
-        """The row that holds for a case, under the installed ``versions`` of libraries."""
-        return next((row for row in self.rows if row.covers(case) and _holds(row, versions)), None)
+    def row(self, case: Case, versions: Mapping[str, str], precision: str = "") -> Row | None:
+        """The row that holds for a case in a precision, under the installed ``versions`` of libraries."""
+        return next((row for row in self.rows if row.covers(case) and _holds(row, versions, precision)), None)
 
     def _row_of_model(self, case: Case, verdict: Verdict, versions: Mapping[str, str]) -> Row | None:
         """The row of the case on the CPU, where the model itself fails as it says before a hardware is asked."""
@@ -99,7 +101,7 @@ class Ledger:
         case = Case(verdict.model, verdict.task, verdict.hardware)
         if verdict.outcome is not Outcome.PASSED and verdict.outcome not in FAILURES:
             return verdict
-        row = self.row(case, versions) or self._row_of_model(case, verdict, versions)
+        row = self.row(case, versions, verdict.precision) or self._row_of_model(case, verdict, versions)
         if row is None:
             return verdict
         evidence = {**verdict.evidence, "ledger": {"row": row.place, "failed": verdict.reason}}
@@ -128,8 +130,8 @@ def same_failure(entry: Entry, verdict: Verdict) -> bool:
     return verdict.stage is entry.stage and exception_of(verdict) == entry.exception and entry.message in verdict.reason
 
 
-def _holds(row: Row, versions: Mapping[str, str]) -> bool:
-    return all(
+def _holds(row: Row, versions: Mapping[str, str], precision: str) -> bool:
+    return row.entry.precision in ("", precision) and all(
         name in versions and SpecifierSet(bound).contains(versions[name], prereleases=True)
         for name, bound in row.entry.versions.items()
     )

@@ -35,7 +35,7 @@ from .specs import Job
 from .speed import Numbers
 from .tasks.base import Task
 from .ties import compare_tied_rows
-from .verdict import DEPARTURE, Comparison, Implementation, Outcome, Stage, Verdict
+from .verdict import DEPARTURE, OWN, Comparison, Implementation, Outcome, Stage, Verdict
 
 Enter = Callable[[Stage | Verdict], None]
 """Is told of each stage as it begins, and of a verdict that stands whatever becomes of the process that explains it."""
@@ -194,8 +194,8 @@ class CaseRun:
         self.note(
             {
                 "asked": {
-                    "precision": self.job.precision or "its own",
-                    "device": self.job.device or "its own",
+                    "precision": self.job.precision or OWN,
+                    "device": self.job.device or OWN,
                     "fallback": "allowed" if self.job.allow_fallback else "forbidden",
                 }
             }

@@ -16,6 +16,9 @@ from .speed import Change, Numbers
 SCHEMA_VERSION = 1
 """Version of the JSON form of a verdict. It changes when a reader of the old form would misread the new one."""
 
+OWN = "its own"
+"""What a verdict says was asked for where nothing was: the precision, the device, that the hardware has."""
+
 DEPARTURE = "first departure"
 """Where the evidence of a verdict holds what ``--ipfs-explain`` found."""
 

@@ -113,6 +113,22 @@ def test_versions_bound_a_row() -> None:
     assert judged(verdict(), bounded, versions={}).outcome is Outcome.FAILED
 
 
+def test_a_precision_bounds_a_row() -> None:
+    bounded = row(precision="fp16")
+    assert judged(verdict(precision="fp16"), bounded).outcome is Outcome.KNOWN
+    assert judged(verdict(precision="a16w8"), bounded).outcome is Outcome.FAILED
+    assert judged(verdict(Outcome.PASSED, precision="a16w8"), bounded).outcome is Outcome.PASSED
+    assert judged(verdict(Outcome.PASSED, precision="fp16"), bounded).outcome is Outcome.FIXED
+    assert judged(verdict(precision="bf16"), bounded, row("ant::*", reason="wild")).reason == "wild"
+
+
+@pytest.mark.parametrize(("asked", "precision"), [("its own", ""), ("fp16", "fp16")])
+def test_a_failure_in_a_precision_that_was_asked_for_is_kept_as_such(asked: str, precision: str) -> None:
+    failed = verdict(precision="fp16", evidence={"asked": {"precision": asked}})
+    kept, _ = updated([], [failed], CASES)
+    assert kept["ant::fill-mask-cpu"].precision == precision
+
+
 def test_an_exact_row_comes_before_a_wildcard() -> None:
     ledger = Ledger((row("ant::*", reason="wild"), row(reason="exact")))
     found = ledger.row(Case("ant", "fill-mask", "cpu"), {})

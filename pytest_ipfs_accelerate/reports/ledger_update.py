@@ -9,7 +9,7 @@ import msgspec
 
 from ..ledger import FAILURES, Entry, Row, dump_ledger, exception_of, key_of, read_ledger
 from ..matrix import Case
-from ..verdict import Outcome, Verdict
+from ..verdict import OWN, Outcome, Verdict
 
 
 def updated(
@@ -29,8 +29,12 @@ def updated(
     for key, verdict in reached.items():
         if verdict.outcome not in FAILURES:
             continue
+        asked = verdict.evidence.get("asked", {}).get("precision", OWN)
         entry = Entry(
-            stage=verdict.stage, exception=exception_of(verdict), reason=f"unexplained: {_plain(verdict.reason)}"
+            stage=verdict.stage,
+            exception=exception_of(verdict),
+            reason=f"unexplained: {_plain(verdict.reason)}",
+            precision="" if asked == OWN else asked,
         )
         if key not in kept:
             lines.append(f"+ {key}: {entry.exception} at {entry.stage}")
