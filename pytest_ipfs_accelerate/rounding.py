@@ -8,7 +8,7 @@ precision, or in fp64 where that is fp32, and the result may depart from the ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +45,13 @@ class Rounding:
     def evidence(self) -> dict[str, Any]:
         name = f"torch in {self.precision} on the CPU"
         return {name: f"cannot: {self.refused}"} if self.refused else {f"{name} departs by": self.relative_l2}
+
+
+def in_words(evidence: Mapping[str, Any]) -> Iterator[str]:
+    """What :meth:`Rounding.evidence` says, for the reason of a failure: where torch itself departs as far, it is the precision
+    that fails, and not the hardware."""
+    for name, found in evidence.items():
+        yield f"{name} {found:.2e}" if isinstance(found, float) else f"{name} {found}"
 
 
 def rounding_of(

@@ -27,7 +27,7 @@ from .models.hub import CheckpointUnavailable
 from .opening import load, open_task, shared_bench
 from .parity import Tolerance, faults_of, relative_l2, tolerance_of
 from .results import HandlerResult
-from .rounding import WITNESSES, allowing_for, rounding_of
+from .rounding import WITNESSES, allowing_for, in_words, rounding_of
 from .skillset.classes import skill_of
 from .skillset.names import init_name
 from .skillset.skill import Opened
@@ -352,7 +352,8 @@ class CaseRun:
             raise Fault("there was no raw output to compare")
         wrong = [comparison for comparison in comparisons if not comparison.ok]
         if wrong:
-            raise Fault(f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}")
+            first = f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}"
+            raise Fault("; ".join([first, *in_words(self.evidence.get("rounding", {}))]))
 
     def verdict(self, outcome: Outcome, reason: str = "", detail: str = "", exception: str = "") -> Verdict:
         """What is known now."""

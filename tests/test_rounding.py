@@ -11,7 +11,7 @@ from cases import job
 from pytest_ipfs_accelerate import runner
 from pytest_ipfs_accelerate.comparing import against_reference
 from pytest_ipfs_accelerate.parity import BY_PRECISION, TOLERANCES
-from pytest_ipfs_accelerate.rounding import MOST, Rounding, allowing_for
+from pytest_ipfs_accelerate.rounding import MOST, Rounding, allowing_for, in_words
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
 
@@ -35,8 +35,10 @@ def test_what_torch_rounds_is_no_fault() -> None:
 def test_a_fault_is_larger() -> None:
     verdict = run("bert", "feature-extraction", "sabotage:ScaledHalf")
     assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
-    assert verdict.evidence["rounding"][DEPARTS] < 2e-3
+    departs = verdict.evidence["rounding"][DEPARTS]
+    assert departs < 2e-3
     assert "bound 5e-03" in verdict.reason
+    assert verdict.reason.endswith(f"; {DEPARTS} {departs:.2e}")
 
 
 def test_fp32_is_held_against_fp64() -> None:
@@ -79,6 +81,7 @@ def test_what_torch_cannot_compute_widens_nothing() -> None:
     rounding = Rounding("fp16", refused="RuntimeError: no such kernel")
     assert allowing_for(rounding, BY_PRECISION["fp16"]) == BY_PRECISION["fp16"]
     assert rounding.evidence() == {"torch in fp16 on the CPU": "cannot: RuntimeError: no such kernel"}
+    assert list(in_words(rounding.evidence())) == ["torch in fp16 on the CPU cannot: RuntimeError: no such kernel"]
 
 
 def test_what_follows_another_token_is_no_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
