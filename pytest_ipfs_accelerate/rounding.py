@@ -16,7 +16,7 @@ from .bench import Form
 from .handlers import Handler
 from .hardware.torch_device import Cpu
 from .matrix import Case
-from .parity import Tolerance
+from .parity import Tolerance, faults_of
 from .results import HandlerResult
 from .tasks.base import Task
 from .verdict import Comparison
@@ -70,7 +70,10 @@ def rounding_of(
             endpoint.model.set_experts_implementation("batched_mm")
         handler = Handler(case, task, endpoint)
         for name, form in forms.items():
-            found += hold(name, handler.handle(form.natural, form.encoded))
+            result = handler.handle(form.natural, form.encoded)
+            if faults := faults_of(result.outputs):
+                return Rounding(precision, refused=faults[0])
+            found += hold(name, result)
     except (RuntimeError, TypeError, ValueError) as error:
         # A kernel that torch has not in this precision, or a model that mixes precisions.
         return Rounding(precision, refused=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")

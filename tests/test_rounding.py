@@ -84,6 +84,15 @@ def test_what_torch_cannot_compute_widens_nothing() -> None:
     assert list(in_words(rounding.evidence())) == ["torch in fp16 on the CPU cannot: RuntimeError: no such kernel"]
 
 
+def test_what_torch_computes_beyond_fp16_widens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pytest_ipfs_accelerate.rounding.faults_of", lambda outputs: ["y holds 1 non-finite of 4 numbers"]
+    )
+    verdict = run("t5", "feature-extraction", "sabotage:HalfElsewhere")
+    assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
+    assert verdict.reason.endswith("; torch in fp16 on the CPU cannot: y holds 1 non-finite of 4 numbers")
+
+
 def test_what_follows_another_token_is_no_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """The witness is compared up to its first choice of another token, in fp32, too; the case itself is compared whole."""
     ties: list[bool] = []

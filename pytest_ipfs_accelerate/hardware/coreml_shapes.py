@@ -250,16 +250,13 @@ def matmul(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any
 
 
 def drop_empty(program: ExportedProgram) -> int:
-    """Take the tensors of no elements from a program that are to be placed in others, or joined with them. How many are."""
+    """Take the tensors of no elements from a program that are to be placed in others. How many are."""
     graph, count = program.graph, 0
     for node in list(graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, OpOverload) or _empty(node):
             continue
         if node.target._schema.name in _PLACING and any(_empty(argument) for argument in node.all_input_nodes):
             _put(program, node, node.args[0])
-            count += 1
-        elif node.target is torch.ops.aten.cat.default and any(map(_empty, node.args[0])):
-            node.args = ([part for part in node.args[0] if not _empty(part)], *node.args[1:])
             count += 1
     if count:
         graph.eliminate_dead_code()

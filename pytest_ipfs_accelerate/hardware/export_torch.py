@@ -261,7 +261,6 @@ def drop_mutations(program: ExportedProgram) -> None:
     ]
     signature.output_specs[:] = [spec for spec, _ in pairs]
     returned.args = (tuple(node for _, node in pairs),)
-    program.graph.eliminate_dead_code()
     program.graph_module.recompile()
 
 
@@ -269,7 +268,7 @@ _CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_co
 
 
 def drop_checks(program: ExportedProgram) -> None:
-    """Take from a program what checks its sizes while it runs, and the sizes that only that reads: the shapes are those of the
+    """Take from a program what checks its sizes or values while it runs, and what only that reads: the shapes are those of the
     call. (``drop_runtime_asserts`` of transformers 5.23 erases some nodes twice, a KeyError.)"""
     for node in reversed(list(program.graph.nodes)):
         if node.op != "call_function":
@@ -277,4 +276,5 @@ def drop_checks(program: ExportedProgram) -> None:
         check = any(name in str(node.target) for name in _CHECKS)
         if check or (not node.users and isinstance(node.meta.get("val"), torch.SymInt | torch.SymBool | int | bool)):
             program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
     program.graph_module.recompile()
