@@ -4,9 +4,10 @@
     python benchmarks/calibration.py run.json
 
 For each hardware and precision: how many outputs were compared, quantiles of their relative L2, and the bound over the 99.9th
-percentile. A bound far above that lets faults through; one below it fails what only rounds. What is off by more than a
-hundred bounds is no rounding: it is counted apart. The largest of the others are named: whether one is a fault or an
-ill-conditioned model is for a person to find out.
+percentile. A bound far above that lets faults through; one below it fails what only rounds. Counted apart are outputs of
+models that rounding takes so far that torch's own departure is their bound (own), and what is off by more than a hundred
+bounds, which is no rounding (faults). The largest of the others are named: whether one is a fault or an ill-conditioned model
+is for a person to find out.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ MOST = 3.0
 
 
 class Error(NamedTuple):
-    """The relative L2 of one output, and where it was found."""
+    """The relative L2 of one output, where it was found, and the bound that it was held to."""
 
     relative_l2: float
     where: str
+    bound: float
 
 
 def errors(verdict: dict[str, Any]) -> Iterator[Error]:
@@ -46,7 +48,7 @@ def errors(verdict: dict[str, Any]) -> Iterator[Error]:
         settled = error is not None and (error <= bound or comparison["max_abs"] > comparison["absolute_bound"])
         if settled and comparison["against"].startswith("reference"):
             case = f"{verdict['model']}::{verdict['task']}"
-            yield Error(error, f"{case}, {comparison['output']} ({comparison['against']})")
+            yield Error(error, f"{case}, {comparison['output']} ({comparison['against']})", bound)
 
 
 def main() -> None:
@@ -59,7 +61,9 @@ def main() -> None:
         for verdict in json.loads(path.read_text("utf-8"))["verdicts"]:
             own = (f"{verdict['hardware']} {verdict.get('implementation')}", verdict["precision"])
             found[own if own in TOLERANCES else (verdict["hardware"], verdict["precision"])] += errors(verdict)
-    print(f"{'hardware':12} {'precision':9} {'outputs':>7} {'faults':>6}", *(f"{name:>8}" for name in COLUMNS))
+    print(
+        f"{'hardware':12} {'precision':9} {'outputs':>7} {'own':>5} {'faults':>6}", *(f"{name:>8}" for name in COLUMNS)
+    )
     for (hardware, precision), some in sorted(found.items()):
         if some:
             report(hardware, precision, some, arguments.worst)
@@ -68,11 +72,12 @@ def main() -> None:
 def report(hardware: str, precision: str, found: list[Error], worst: int) -> None:
     """Print the line of one hardware and precision, and its largest errors."""
     bound = tolerance_of(hardware, precision).relative_l2
-    rounding = [error for error in found if error.relative_l2 <= FAULT * bound]
+    held = [error for error in found if error.bound <= bound]
+    rounding = [error for error in held if error.relative_l2 <= FAULT * bound]
     quantiles = np.quantile([error.relative_l2 for error in rounding], QUANTILES)
     numbers = " ".join(f"{number:8.1e}" for number in (*quantiles, bound))
-    faults = len(found) - len(rounding)
-    print(f"{hardware:12} {precision:9} {len(found):7} {faults:6} {numbers} {judged(bound, quantiles[2])}")
+    own, faults = len(found) - len(held), len(held) - len(rounding)
+    print(f"{hardware:12} {precision:9} {len(found):7} {own:5} {faults:6} {numbers} {judged(bound, quantiles[2])}")
     for error in sorted(rounding, reverse=True)[:worst]:
         if error.relative_l2:
             print(f"    {error.relative_l2:8.1e}  {error.where}")

@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+ROUNDED = 2.5e-5
+"""An error that is held to another bound: three times what rounding alone makes of its model."""
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "calibration.py"
 
 
 def comparison(error: float | None, against: str = "reference, unpadded") -> dict[str, Any]:
-    numbers = {"relative_l2": error, "max_abs": 1.0, "bound": 1e-5, "absolute_bound": 1e-6}
+    bound = 3e-5 if error == ROUNDED else 1e-5
+    numbers = {"relative_l2": error, "max_abs": 1.0, "bound": bound, "absolute_bound": 1e-6}
     return {"against": against, "output": "logits", "ok": True, **numbers}
 
 
@@ -44,7 +48,7 @@ def test_a_bound_is_judged(
 ) -> None:
     out = calibrated(tmp_path, monkeypatch, capsys, *[largest] * 10, None)
     (line,) = [line for line in out.splitlines() if line.startswith("onnxruntime")]
-    assert line.split()[2:4] == ["10", "0"]
+    assert line.split()[2:5] == ["10", "0", "0"]
     assert line.endswith(word)
 
 
@@ -53,7 +57,16 @@ def test_a_fault_is_no_rounding(
 ) -> None:
     out = calibrated(tmp_path, monkeypatch, capsys, *[8e-6] * 9, 0.3)
     (line,) = [line for line in out.splitlines() if line.startswith("onnxruntime")]
-    assert line.split()[2:4] == ["10", "1"]
+    assert line.split()[2:5] == ["10", "0", "1"]
     assert line.endswith("calibrated")
     assert "8.0e-06  ant::fill-mask, logits (reference, unpadded)" in out
     assert "3.0e-01" not in out
+
+
+def test_what_rounding_takes_far_is_held_to_another_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = calibrated(tmp_path, monkeypatch, capsys, *[8e-6] * 9, ROUNDED)
+    (line,) = [line for line in out.splitlines() if line.startswith("onnxruntime")]
+    assert line.split()[2:5] == ["10", "1", "0"]
+    assert line.endswith("calibrated")
