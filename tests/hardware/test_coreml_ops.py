@@ -15,7 +15,7 @@ from torch.nn import functional
 
 pytest.importorskip("coremltools")
 
-from pytest_ipfs_accelerate.hardware import coreml_ops, mil_evaluations
+from pytest_ipfs_accelerate.hardware import coreml_convert, coreml_ops, mil_evaluations
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.coreml_convert import ConversionFault, convert_program
 from pytest_ipfs_accelerate.hardware.mil import MilProgram
@@ -55,6 +55,12 @@ def right(function: Function | nn.Module, *inputs: Tensor, precision: str = "fp3
     found = evaluated(function, *inputs, precision=precision).double()
     bound = 1e-6 if precision == "fp32" else 2e-3
     return found.shape == expected.shape and torch.allclose(found, expected, atol=bound, rtol=bound)
+
+
+def departure(function: Function, *inputs: Tensor) -> float:
+    """The relative L2 of what is evaluated."""
+    expected = function(*inputs).double()
+    return float((evaluated(function, *inputs).double() - expected).norm() / expected.norm())
 
 
 def translates(function: Function, *inputs: Tensor, precision: str = "fp32") -> bool:
@@ -192,6 +198,14 @@ def test_a_tensor_of_no_elements_is_left_out(monkeypatch: pytest.MonkeyPatch) ->
     assert right(function, X)
     monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_empty", lambda program: 0)
     assert not translates(function, X), "coremltools takes it itself now"
+
+
+def test_a_product_and_a_sum_by_channel_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    scale, shift = torch.rand(4, 1, 1), torch.rand(4, 1, 1)
+    function = lambda x: x * scale + shift  # noqa: E731
+    assert departure(function, PICTURE) < 2e-7
+    monkeypatch.setattr(coreml_convert, "_passes", coreml_convert.coremltools.PassPipeline)
+    assert departure(function, PICTURE) > 1e-6, "coremltools adds no epsilon any more"
 
 
 def test_what_only_a_check_reads_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
