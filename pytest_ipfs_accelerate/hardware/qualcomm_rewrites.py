@@ -58,6 +58,7 @@ from .qualcomm_whole import (
     clamp_whole_numbers,
     cut_off_fractions,
     divide_towards_zero,
+    leave_single,
     repeat_by_expanding,
     subtract_from_nothing,
 )
@@ -133,6 +134,7 @@ FIXED = {
     "fractions cut off": cut_off_fractions,
     "Neg of whole numbers as Sub": subtract_from_nothing,
     "outputs of whole numbers plus 0": add_nothing_to_outputs,
+    "Tile by ones left out": leave_single,
     "Tile of whole numbers as Expand": repeat_by_expanding,
     "Einsum as MatMul": multiply_out,
     "rows put in by Concat": put_in_rows,

@@ -115,6 +115,19 @@ def add_nothing_to_outputs(known: Known) -> int:
     return replace_nodes(known.graph, added)
 
 
+def leave_single(known: Known) -> int:
+    """A ``Tile`` that repeats nothing, as what it takes: over five axes QNN 2.7 ends the process when it compiles one (the
+    pictures of sam's trackers, once for each prompt)."""
+
+    def left(node: NodeProto) -> list[NodeProto] | None:
+        counts = known.number(node.input[1]) if node.op_type == "Tile" else None
+        if counts is None or any(counts != 1):
+            return None
+        return [helper.make_node("Identity", [node.input[0]], list(node.output))]
+
+    return replace_nodes(known.graph, left)
+
+
 def repeat_by_expanding(known: Known) -> int:
     """``Tile`` of whole numbers of five axes, along those of one, as ``Expand``: QNN 2.7 ends the process when it compiles one
     of int64 (the mask of mllama's pictures), and takes none of int32."""

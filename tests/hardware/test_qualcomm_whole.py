@@ -3,6 +3,10 @@ the rewrite is no longer needed."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,7 @@ from onnx import NodeProto, TensorProto
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
-from qualcomm_graphs import Graph, floats, node, whole
+from qualcomm_graphs import BOUND, Graph, departure, floats, node, whole
 
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
@@ -123,6 +127,27 @@ def test_whole_numbers_are_repeated_by_expanding(kind: type[np.integer[Any]], co
             graph.on_the_htp(fixed=False)
     expected = graph.expected().tolist()
     assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
+
+
+SINGLE = Graph(
+    "Tile by ones left out",
+    [node("Relu", "x", "z"), node("Tile", "z counts")],
+    {"x": floats(1, 1, 64, 4, 4)},
+    {"counts": whole(1, 1, 1, 1, 1)},
+)
+
+
+def test_what_repeats_nothing_is_left_out() -> None:
+    np.testing.assert_array_equal(SINGLE.rewritten_on_the_cpu(), SINGLE.expected())
+    assert departure(SINGLE.expected(), SINGLE.on_the_htp(fixed=True)) < BOUND
+    twice = SINGLE._replace(constants={"counts": whole(1, 2, 1, 1, 1)})
+    assert SINGLE.rewrite not in rewrite_fixed(twice.model(), twice.sizes()).counts
+
+
+def test_what_repeats_nothing_ends_the_process_as_it_is() -> None:
+    script = "from test_qualcomm_whole import SINGLE; SINGLE.on_the_htp(fixed=False)"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGSEGV, "QNN takes it itself now"
 
 
 def test_floats_and_fewer_axes_are_repeated_as_they_are() -> None:
