@@ -4,10 +4,10 @@
     python benchmarks/calibration.py run.json
 
 For each hardware and precision: how many outputs were compared, quantiles of their relative L2, and the bound over the 99.9th
-percentile. A bound far above that lets faults through; one below it fails what only rounds. Counted apart are outputs of
-models that rounding takes so far that torch's own departure is their bound (own), and what is off by more than a hundred
-bounds, which is no rounding (faults). The largest of the others are named: whether one is a fault or an ill-conditioned model
-is for a person to find out.
+percentile. A bound far above that lets faults through; one below it fails what only rounds, but for outputs of models that
+rounding takes so far that torch's own departure is their bound: how many those are is counted (own). What is off by more than
+a hundred bounds is no rounding: it is left out (faults). The largest of the others are named: whether one is a fault or an
+ill-conditioned model is for a person to find out.
 """
 
 from __future__ import annotations
@@ -72,11 +72,10 @@ def main() -> None:
 def report(hardware: str, precision: str, found: list[Error], worst: int) -> None:
     """Print the line of one hardware and precision, and its largest errors."""
     bound = tolerance_of(hardware, precision).relative_l2
-    held = [error for error in found if error.bound <= bound]
-    rounding = [error for error in held if error.relative_l2 <= FAULT * bound]
+    rounding = [error for error in found if error.relative_l2 <= FAULT * bound]
     quantiles = np.quantile([error.relative_l2 for error in rounding], QUANTILES)
     numbers = " ".join(f"{number:8.1e}" for number in (*quantiles, bound))
-    own, faults = len(found) - len(held), len(held) - len(rounding)
+    own, faults = sum(error.bound > bound for error in found), len(found) - len(rounding)
     print(f"{hardware:12} {precision:9} {len(found):7} {own:5} {faults:6} {numbers} {judged(bound, quantiles[2])}")
     for error in sorted(rounding, reverse=True)[:worst]:
         if error.relative_l2:

@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pytest_ipfs_accelerate.registry import CATEGORIES, Registry, load_registry
 from pytest_ipfs_accelerate.verdict import Stage
@@ -30,27 +31,35 @@ HARDWARE = "cpu,onnxruntime,openvino,qualcomm,apple"
 
 
 WALLS = "walls.json"
-"""In the directory of reports: wall-clock seconds by run."""
+"""In the directory of reports: by pair of runs, what pytest was told and the wall-clock seconds of both."""
 
 Seconds = Counter[tuple[str, str]]
 """By hardware and stage."""
 
 
 def run(arguments: list[str], directory: Path, report: Path) -> float:
-    """The wall-clock seconds of one run, now or at an earlier time; its report is left in ``report``."""
-    walls = report.parent / WALLS
-    known: dict[str, float] = json.loads(walls.read_text("utf-8")) if walls.exists() else {}
-    if report.exists() and report.stem in known:
-        return known[report.stem]
+    """The wall-clock seconds of one run, whose report is left in ``report``."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--ipfs-json={report}", *arguments]
+    report.unlink(missing_ok=True)
     started = time.perf_counter()
     # Cases may fail; what is asked here is what they cost.
     done = subprocess.run(command, cwd=directory, check=False, capture_output=True, text=True)
-    known[report.stem] = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     if not report.exists():
         sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    walls.write_text(json.dumps(known, indent=1), "utf-8")
-    return known[report.stem]
+    return seconds
+
+
+def run_twice(arguments: list[str], directory: Path, pair: list[Path]) -> list[float]:
+    """The wall-clock seconds of two runs with a store of their own, now, or at an earlier time where both were done."""
+    walls = pair[0].parent / WALLS
+    known: dict[str, Any] = json.loads(walls.read_text("utf-8")) if walls.exists() else {}
+    done = known.get(pair[0].stem, {})
+    if done.get("arguments") != arguments or not all(report.exists() for report in pair):
+        store = f"--ipfs-cache-dir={directory / pair[0].stem}"
+        done = {"arguments": arguments, "seconds": [run([*arguments, store], directory, report) for report in pair]}
+        walls.write_text(json.dumps({**known, pair[0].stem: done}, indent=1), "utf-8")
+    return list(done["seconds"])
 
 
 def costs(pair: list[Path]) -> tuple[list[Counter[str]], list[Seconds]]:
@@ -60,7 +69,7 @@ def costs(pair: list[Path]) -> tuple[list[Counter[str]], list[Seconds]]:
         {
             (verdict["model"], verdict["task"], verdict["hardware"]): verdict["seconds"]
             for verdict in report["verdicts"]
-            if verdict["outcome"] not in ("timed-out", "crashed")
+            if verdict["seconds"]
         }
         for report in found
     ]
@@ -106,19 +115,18 @@ def main() -> None:
         directory = Path(name)
         reports: Path = options.reports.resolve() if options.reports else directory
         reports.mkdir(parents=True, exist_ok=True)
-        arguments.append(f"--ipfs-cache-dir={directory / 'store'}")
         for number, chosen in enumerate(chunks(options)):
             pair = [reports / f"{turn}-{number}.json" for turn in ("first", "second")]
-            for turn, report in enumerate(pair):
-                walls[turn] += run([*chosen, *arguments], directory, report)
+            for turn, took in enumerate(run_twice([*chosen, *arguments], directory, pair)):
+                walls[turn] += took
             outcomes, spent = costs(pair)
             for turn in range(2):
                 counts[turn].update(outcomes[turn])
                 seconds[turn].update(spent[turn])
-            kept = [path.stat().st_size for path in (directory / "store").rglob("*") if path.is_file()]
+            kept = [path.stat().st_size for path in (directory / pair[0].stem).rglob("*") if path.is_file()]
             print(f"first run {dict(counts[0])}\nsecond    {dict(counts[1])}")
             if kept:
-                print(f"kept: {len(kept)} files, {sum(kept) / 2**20:.0f} MiB")
+                print(f"kept of the last: {len(kept)} files, {sum(kept) / 2**20:.0f} MiB")
             table(seconds, walls)
 
 

@@ -65,7 +65,7 @@ def run(models: list[str], options: argparse.Namespace) -> dict[str, Any] | None
             return None
         text = report.read_text("utf-8")
         if options.reports:
-            (options.reports / f"{options.hardware}-{models[0]}.json").write_text(text, "utf-8")
+            (options.reports / f"{options.hardware}-{'-'.join(models)}.json").write_text(text, "utf-8")
         found: dict[str, Any] = json.loads(text)
         return found
 

@@ -211,6 +211,7 @@ class Host:
             **case._asdict(),
             outcome=outcome,
             stage=stage,
+            precision=job.precision,
             reason=f"in stage {stage}: {reason}",
             detail=detail,
         )

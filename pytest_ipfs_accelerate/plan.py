@@ -24,7 +24,7 @@ from .ledger import Ledger, load_ledger, read_ledger
 from .matrix import Case, UnknownName, absent_members, base_task, choose, mark_name
 from .options import CASES_MARK, split
 from .registry import CATEGORIES, Registry, load_registry, read_pipeline_map
-from .settings import Settings, base_of, read_settings
+from .settings import Settings, base_of, check_timeouts, read_settings
 from .skillset.foreign.discover import discover
 from .skillset.foreign.selection import Skillset
 from .specs import Availability, CheckpointSource, HardwareSpec, Job, Measure, Recipe, TaskSpec
@@ -63,6 +63,7 @@ class Plan:
         for name in self.hardware:
             if not name.isidentifier() or name != name.lower():
                 raise pytest.UsageError(f"pytest_ipfs_hardware: {name!r} is not a lower-case identifier")
+            check_timeouts(self.hardware[name].timeouts, f"pytest_ipfs_hardware: {name}: timeouts")
         self.precisions = asked_precisions(self.settings, self.hardware)
         self.devices = asked_devices(self.settings, self.hardware)
         self.require = self._choose("require", self.settings.require, self.hardware) if self.settings.require else []

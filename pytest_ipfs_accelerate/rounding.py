@@ -8,7 +8,7 @@ precision, or in fp64 where that is fp32, and the result may depart from the ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,10 @@ MOST: Mapping[str, float] = {"fp64": 1e-4, "fp16": 5e-2, "bf16": 1e-1}
 would say nothing."""
 
 
+EXPLAINED = "torch itself departs as far"
+"""What the reason of a failure says where rounding explains it: rows of the ledger ask for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rounding:
     """How far torch departs from its own fp32 in a precision: the largest relative L2 of an output, or why it does not compute
@@ -47,11 +51,15 @@ class Rounding:
         return {name: f"cannot: {self.refused}"} if self.refused else {f"{name} departs by": self.relative_l2}
 
 
-def in_words(evidence: Mapping[str, Any]) -> Iterator[str]:
-    """What :meth:`Rounding.evidence` says, for the reason of a failure: where torch itself departs as far, it is the precision
-    that fails, and not the hardware."""
-    for name, found in evidence.items():
-        yield f"{name} {found:.2e}" if isinstance(found, float) else f"{name} {found}"
+def in_words(rounding: Rounding, wrong: Sequence[Comparison]) -> str:
+    """What a witness says of comparisons that failed. Where torch itself departs farther than any bound allows, and nothing
+    departs more than some times as far, it is the precision that fails, and not the hardware."""
+    errors = [each.relative_l2 for each in wrong if each.relative_l2 is not None]
+    beyond = rounding.relative_l2 > MOST[rounding.precision]
+    if beyond and all(error <= TIMES * rounding.relative_l2 for error in errors):
+        return f"{EXPLAINED} in {rounding.precision} on the CPU, by {rounding.relative_l2:.2e}"
+    ((name, found),) = rounding.evidence().items()
+    return f"{name} {found:.2e}" if isinstance(found, float) else f"{name} {found}"
 
 
 def rounding_of(

@@ -27,7 +27,7 @@ from .models.hub import CheckpointUnavailable
 from .opening import load, open_task, shared_bench
 from .parity import Tolerance, faults_of, relative_l2, tolerance_of
 from .results import HandlerResult
-from .rounding import WITNESSES, allowing_for, in_words, rounding_of
+from .rounding import WITNESSES, Rounding, allowing_for, in_words, rounding_of
 from .skillset.classes import skill_of
 from .skillset.names import init_name
 from .skillset.skill import Opened
@@ -116,6 +116,7 @@ class CaseRun:
         self.comparisons: list[Comparison] = []
         self.numbers: Numbers | None = None
         self.endpoint: Endpoint | None = None
+        self.rounding: Rounding | None = None
 
     @contextmanager
     def staged(self, stage: Stage) -> Iterator[None]:
@@ -296,13 +297,13 @@ class CaseRun:
 
         held = {name: hold(name, results[name], tolerance) for name in names}
         witness = self._witness(results["unpadded"])
-        if not witness or "rounding" in self.evidence or all(map(_agrees, held.values())):
+        if not witness or self.rounding is not None or all(map(_agrees, held.values())):
             return held, tolerance
         # What follows another choice of a token continues another text: that is no rounding.
         tied = replace(tolerance, ties=True)
-        rounding = rounding_of(self.job.case, task, forms, witness, lambda name, result: hold(name, result, tied))
-        self.evidence["rounding"] = rounding.evidence()
-        tolerance = allowing_for(rounding, tolerance)
+        self.rounding = rounding_of(self.job.case, task, forms, witness, lambda name, result: hold(name, result, tied))
+        self.evidence["rounding"] = self.rounding.evidence()
+        tolerance = allowing_for(self.rounding, tolerance)
         return {name: hold(name, results[name], tolerance) for name in names}, tolerance
 
     def _witness(self, result: HandlerResult) -> str:
@@ -352,8 +353,10 @@ class CaseRun:
             raise Fault("there was no raw output to compare")
         wrong = [comparison for comparison in comparisons if not comparison.ok]
         if wrong:
-            first = f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}"
-            raise Fault("; ".join([first, *in_words(self.evidence.get("rounding", {}))]))
+            reason = f"{len(wrong)} of {len(comparisons)} comparisons: the output {words}; first: {wrong[0]}"
+            if self.rounding is not None and any(each.against.startswith("reference") for each in wrong):
+                reason += f"; {in_words(self.rounding, wrong)}"
+            raise Fault(reason)
 
     def verdict(self, outcome: Outcome, reason: str = "", detail: str = "", exception: str = "") -> Verdict:
         """What is known now."""

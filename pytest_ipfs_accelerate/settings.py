@@ -227,9 +227,25 @@ def _seconds(number: str, word: str, source: str) -> float:
         seconds = float(number)
     except ValueError:
         raise pytest.UsageError(f"{source}: {word!r}: {number!r} is not a number of seconds") from None
+    _check_limit(seconds, word, source)
+    return seconds
+
+
+def _check_limit(seconds: float, word: str, source: str) -> None:
     if not 0 <= seconds < float("inf"):
         raise pytest.UsageError(f"{source}: {word!r}: a limit is zero (none) or a positive number of seconds")
-    return seconds
+
+
+def check_timeouts(timeouts: Mapping[Stage, float], source: str) -> None:
+    """Check the limits that a hardware declares.
+
+    Raises:
+        pytest.UsageError: one is of no stage, or is none.
+    """
+    for stage, seconds in timeouts.items():
+        if stage not in STAGE_SECONDS:
+            raise pytest.UsageError(f"{source}: {stage!r} is not a stage{nearest(stage, STAGE_SECONDS)}")
+        _check_limit(seconds, f"{stage}={seconds}", source)
 
 
 def _user_cache() -> Path:

@@ -122,11 +122,22 @@ def test_a_precision_bounds_a_row() -> None:
     assert judged(verdict(precision="bf16"), bounded, row("ant::*", reason="wild")).reason == "wild"
 
 
-@pytest.mark.parametrize(("asked", "precision"), [("its own", ""), ("fp16", "fp16")])
-def test_a_failure_in_a_precision_that_was_asked_for_is_kept_as_such(asked: str, precision: str) -> None:
-    failed = verdict(precision="fp16", evidence={"asked": {"precision": asked}})
+@pytest.mark.parametrize(
+    ("asked", "found", "precision"), [("its own", "fp16", ""), ("fp16", "fp16", "fp16"), ("a8w8", "", "")]
+)
+def test_a_failure_in_a_precision_that_was_asked_for_is_kept_as_such(asked: str, found: str, precision: str) -> None:
+    failed = verdict(precision=found, evidence={"asked": {"precision": asked}})
     kept, _ = updated([], [failed], CASES)
     assert kept["ant::fill-mask-cpu"].precision == precision
+    again = Row(pattern="ant::fill-mask-cpu", entry=kept["ant::fill-mask-cpu"], file=FILE, line=4)
+    assert judged(failed, again).outcome is Outcome.KNOWN
+
+
+def test_a_row_of_another_precision_is_not_touched() -> None:
+    bounded = row(precision="fp16")
+    kept, lines = updated([bounded], [verdict(precision="a8w8")], CASES)
+    assert kept == {bounded.pattern: bounded.entry}
+    assert lines == ["! ant::fill-mask-cpu: failed in a8w8, and its row is of fp16"]
 
 
 def test_an_exact_row_comes_before_a_wildcard() -> None:

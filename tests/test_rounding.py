@@ -11,9 +11,9 @@ from cases import job
 from pytest_ipfs_accelerate import runner
 from pytest_ipfs_accelerate.comparing import against_reference
 from pytest_ipfs_accelerate.parity import BY_PRECISION, TOLERANCES
-from pytest_ipfs_accelerate.rounding import MOST, Rounding, allowing_for, in_words
+from pytest_ipfs_accelerate.rounding import EXPLAINED, MOST, Rounding, allowing_for, in_words
 from pytest_ipfs_accelerate.runner import run_case
-from pytest_ipfs_accelerate.verdict import Outcome, Stage, Verdict
+from pytest_ipfs_accelerate.verdict import Comparison, Outcome, Stage, Verdict
 
 DEPARTS = "torch in fp16 on the CPU departs by"
 
@@ -81,7 +81,27 @@ def test_what_torch_cannot_compute_widens_nothing() -> None:
     rounding = Rounding("fp16", refused="RuntimeError: no such kernel")
     assert allowing_for(rounding, BY_PRECISION["fp16"]) == BY_PRECISION["fp16"]
     assert rounding.evidence() == {"torch in fp16 on the CPU": "cannot: RuntimeError: no such kernel"}
-    assert list(in_words(rounding.evidence())) == ["torch in fp16 on the CPU cannot: RuntimeError: no such kernel"]
+    assert in_words(rounding, []) == "torch in fp16 on the CPU cannot: RuntimeError: no such kernel"
+
+
+def wrong(*errors: float | None) -> list[Comparison]:
+    return [Comparison(output="y", against="reference, unpadded", ok=False, relative_l2=error) for error in errors]
+
+
+@pytest.mark.parametrize(
+    ("departs", "errors", "explained"),
+    [
+        (0.3, (0.3, None, 0.89), True),
+        (0.3, (0.3, 0.91), False),  # more than rounding does
+        (0.04, (0.06,), False),  # a wider bound would have let it through: it is more than three times as far
+        (0.0, (1e3,), False),
+    ],
+)
+def test_a_failure_is_explained_where_torch_departs_as_far(
+    departs: float, errors: tuple[float | None, ...], explained: bool
+) -> None:
+    words = in_words(Rounding("fp16", departs), wrong(*errors))
+    assert words == (f"{EXPLAINED} in fp16 on the CPU, by {departs:.2e}" if explained else f"{DEPARTS} {departs:.2e}")
 
 
 def test_what_torch_computes_beyond_fp16_widens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from conftest import Run
 from pytest_ipfs_accelerate.matrix import Case
 from pytest_ipfs_accelerate.options import OPTIONS, Kind, is_configured
 from pytest_ipfs_accelerate.plan import plan_of
-from pytest_ipfs_accelerate.settings import STAGE_SECONDS, Settings, read_settings
+from pytest_ipfs_accelerate.settings import STAGE_SECONDS, Settings, check_timeouts, read_settings
 from pytest_ipfs_accelerate.verdict import Stage
 
 Read = Callable[..., Settings]
@@ -136,6 +138,20 @@ def test_paths_are_relative_to_where_they_stand(
 def test_limits_by_stage(read: Read) -> None:
     timeouts = read("--ipfs-timeout=30,export=900,run=0").timeouts
     assert (timeouts[Stage.BUILD], timeouts[Stage.EXPORT], timeouts[Stage.RUN]) == (30, 900, 0)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "words"),
+    [
+        ({"runs": 9}, "'runs' is not a stage; did you mean 'run'?"),
+        ({"run": -1}, "a limit is zero"),
+        ({"run": float("inf")}, "inf"),
+    ],
+)
+def test_the_limits_that_a_hardware_declares_are_checked(timeouts: dict[Any, float], words: str) -> None:
+    with pytest.raises(pytest.UsageError, match=re.escape(words)) as raised:
+        check_timeouts(timeouts, "pytest_ipfs_hardware: ant: timeouts")
+    assert str(raised.value).startswith("pytest_ipfs_hardware: ant: timeouts: ")
 
 
 @pytest.mark.parametrize(

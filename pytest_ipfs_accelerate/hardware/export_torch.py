@@ -251,7 +251,11 @@ def drop_constant_inputs(program: ExportedProgram) -> None:
 
 def drop_mutations(program: ExportedProgram) -> None:
     """Take from the outputs of a program, which computes on copies, what its inputs would hold afterwards: a recurrent state
-    that is written in place is an output of its own, from which the next call takes it."""
+    that is written in place is an output of its own, from which the next call takes it.
+
+    Raises:
+        ValueError: one is not, and would be lost.
+    """
     signature = program.graph_signature
     (returned,) = (node for node in program.graph.nodes if node.op == "output")
     pairs = [
@@ -259,6 +263,9 @@ def drop_mutations(program: ExportedProgram) -> None:
         for pair in zip(signature.output_specs, returned.args[0], strict=True)
         if pair[0].kind is not OutputKind.USER_INPUT_MUTATION
     ]
+    given = {node for _, node in pairs}
+    if lost := [node for node in returned.args[0] if node not in given]:
+        raise ValueError(f"the export writes an input in place and does not give back what it holds then ({lost[0]})")
     signature.output_specs[:] = [spec for spec, _ in pairs]
     returned.args = (tuple(node for _, node in pairs),)
     program.graph_module.recompile()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from math import prod
 
@@ -198,21 +199,41 @@ def _places(known: Known, mask: str, length: int, output: str) -> list[NodeProto
     ]
 
 
+SCATTERS = frozenset({"ScatterND", "ScatterElements"})
+
+
 def take_out_nothing(known: Known) -> int:
     """A ``Concat`` with tensors that hold nothing, a scatter of nothing, and a ``Split`` into parts of which some hold nothing
     (the part of a head that is turned by its position, where none is), without them."""
+
+    readers: dict[str, list[NodeProto]] = defaultdict(list)
+    for each in known.graph.node:
+        for name in each.input:
+            readers[name].append(each)
+    given = {value.name for value in known.graph.output}
 
     def empty(name: str) -> bool:
         shape = known.shape(name)
         return shape is not None and 0 in shape
 
+    def unread(name: str) -> bool:
+        """Whether nothing is left that reads a tensor that holds nothing."""
+        return name not in given and all(
+            (reader.op_type == "Concat" and not empty(reader.output[0]))
+            or (reader.op_type in SCATTERS and reader.input[0] != name)
+            or (all(map(empty, reader.output)) and all(map(unread, reader.output)))
+            for reader in readers[name]
+        )
+
     def without(node: NodeProto) -> list[NodeProto] | None:
-        if node.op_type in {"ScatterND", "ScatterElements"} and empty(node.input[1]):
+        if node.op_type in SCATTERS and empty(node.input[1]):
             return [helper.make_node("Identity", [node.input[0]], list(node.output))]
         if node.op_type == "Concat" and any(map(empty, node.input)) and not empty(node.output[0]):
             kept = [name for name in node.input if not empty(name)]
             return [helper.make_node("Concat", kept, list(node.output), **attributes(node))]
         if node.op_type == "Split" and any(map(empty, node.output)) and not empty(node.input[0]):
+            if not all(unread(name) for name in node.output if empty(name)):
+                return None
             parts = [name for name in node.output if not empty(name)]
             if len(parts) == 1:
                 return [helper.make_node("Identity", [node.input[0]], parts)]
@@ -234,8 +255,10 @@ def leave_out_empty_outputs(known: Known) -> dict[str, tuple[int, ...]]:
         for value in known.graph.output
         if (shape := known.shape(value.name)) is not None and 0 in shape
     }
+    kept = [value for value in known.graph.output if value.name not in empty]
+    if not kept:
+        return {}
     if empty:
-        kept = [value for value in known.graph.output if value.name not in empty]
         del known.graph.output[:]
         known.graph.output.extend(kept)
         drop_unused(known.graph)

@@ -29,12 +29,17 @@ def updated(
     for key, verdict in reached.items():
         if verdict.outcome not in FAILURES:
             continue
+        if key in kept and kept[key].precision not in ("", verdict.precision):
+            lines.append(
+                f"! {key}: failed in {verdict.precision or 'no precision'}, and its row is of {kept[key].precision}"
+            )
+            continue
         asked = verdict.evidence.get("asked", {}).get("precision", OWN)
         entry = Entry(
             stage=verdict.stage,
             exception=exception_of(verdict),
             reason=f"unexplained: {_plain(verdict.reason)}",
-            precision="" if asked == OWN else asked,
+            precision="" if asked == OWN else verdict.precision,
         )
         if key not in kept:
             lines.append(f"+ {key}: {entry.exception} at {entry.stage}")

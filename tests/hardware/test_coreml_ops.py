@@ -218,11 +218,29 @@ def test_what_only_a_check_reads_is_left_out(monkeypatch: pytest.MonkeyPatch) ->
     assert not translates(function, X), "coremltools takes it itself now"
 
 
-def test_an_input_that_is_written_in_place_is_an_output_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    function = lambda state, x: state.copy_(state * 0.5 + x).sum(1) + state.amax(1)  # noqa: E731
-    assert converted(function, X.clone(), Y)([X.numpy(), Y.numpy()])[0] == pytest.approx(function(X.clone(), Y).numpy())
+class Recurrent(nn.Module):
+    """Writes its state in place; ``given`` says whether it is an output, too."""
+
+    def __init__(self, *, given: bool) -> None:
+        super().__init__()
+        self.given = given
+
+    def forward(self, state: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        state.copy_(state * 0.5 + x)
+        return (state.sum(1), state) if self.given else (state.sum(1),)
+
+
+def test_a_state_that_is_written_in_place_is_an_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = converted(Recurrent(given=True), X.clone(), Y)([X.numpy(), Y.numpy()])
+    for array, expected in zip(found, Recurrent(given=True)(X.clone(), Y), strict=True):
+        np.testing.assert_allclose(array, expected, rtol=1e-6)
+    with pytest.raises(ConversionFault, match="coremltools") as lost:
+        converted(Recurrent(given=False), X.clone(), Y)
+    assert "does not give back" in str(lost.value.__cause__)
     monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_mutations", lambda program: None)
-    assert not translates(function, X.clone(), Y), "coremltools takes it itself now"
+    with pytest.raises(ConversionFault) as refused:  # no longer: then this can go
+        converted(Recurrent(given=True), X.clone(), Y)
+    assert "user input mutation" in str(refused.value.__cause__)
 
 
 @pytest.mark.parametrize("function", [torch.randn_like, torch.rand_like])

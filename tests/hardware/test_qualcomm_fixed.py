@@ -342,6 +342,19 @@ def test_parts_that_hold_nothing_are_not_split_off(case: tuple[list[NodeProto], 
     assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
 
 
+def test_parts_that_hold_nothing_and_are_read_stay() -> None:
+    """A product over nothing is zero, and no nothing: its reader needs the part."""
+    nodes = [
+        node("Split", "x sizes", "a none", axis=1),
+        node("Neg", "none", "minus"),
+        node("MatMul", "minus weights", "zeros"),
+        node("Add", "a zeros"),
+    ]
+    constants = {"sizes": whole(6, 0), "weights": np.zeros((0, 6), np.float32)}
+    graph = Graph("empty tensors taken out", nodes, {"x": floats(2, 6)}, constants)
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
 def test_an_output_that_holds_nothing_is_given_without_the_htp() -> None:
     nodes = [node("Slice", "x zero zero one", "none"), node("Unsqueeze", "none one", "values"), node("Neg", "x")]
     constants = {
