@@ -31,10 +31,12 @@ def calibrated(
         "task": "fill-mask",
         "hardware": "onnxruntime",
         "precision": "fp32",
+        "outcome": "passed",
         "comparisons": comparisons,
     }
     path = tmp_path / "run.json"
-    path.write_text(json.dumps({"verdicts": [verdict]}))
+    known = {**verdict, "outcome": "known", "comparisons": [comparison(2e-4)]}
+    path.write_text(json.dumps({"verdicts": [verdict, known]}))
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(path)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     return capsys.readouterr().out
