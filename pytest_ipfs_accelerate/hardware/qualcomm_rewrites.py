@@ -41,7 +41,7 @@ from .qualcomm_scatters import gather_by_a_row, scatter_by_comparison
 from .qualcomm_sizes import (
     bound_powers,
     compare_with_infinity,
-    divide_in_norms_of_heads,
+    divide_in_norms,
     gather_by_one_index,
     keep_functions_apart,
     keep_triangles,
@@ -153,7 +153,7 @@ FIXED = {
     "IsInf as a comparison": compare_with_infinity,
     "Softmax along the last axis": softmax_along_the_last,
     "scores scaled by a vector": scale_scores_by_vectors,
-    "divisions in RMSNorm of heads": divide_in_norms_of_heads,
+    "divisions in RMSNorm": divide_in_norms,
     "bounded powers": bound_powers,
     "Softplus as a logarithm": write_out_softplus,
     "Sigmoid as a power below zero": write_out_sigmoid,

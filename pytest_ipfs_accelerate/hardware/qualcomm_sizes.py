@@ -273,19 +273,23 @@ def softmax_along_the_last(known: Known) -> int:
     return replace_nodes(known.graph, turned)
 
 
-def divide_in_norms_of_heads(known: Known) -> int:
-    """An RMSNorm over the last of four axes (of the queries and keys of each head) that divides, where it multiplied with a
-    ``Reciprocal``: QNN's simulator 2.7 takes the latter for one operator, whose numbers are others (relative L2 0.7 to 1e3)."""
+def divide_in_norms(known: Known) -> int:
+    """An RMSNorm over the last of four axes (of the queries and keys of each head), or over another axis than the last (of the
+    channels of a sound), that divides, where it multiplied with a ``Reciprocal``: QNN's simulator 2.7 takes the latter for one
+    operator, whose numbers are others (relative L2 0.7 to 1e3; over channels those of all inputs of a batch but the first)."""
     by_output = {name: node for node in known.graph.node for name in node.output}
 
     def divided(node: NodeProto) -> list[NodeProto] | None:
         shape = known.shape(node.output[0])
-        if node.op_type != "Mul" or shape is None or len(shape) < 4:
+        if node.op_type != "Mul" or shape is None:
             return None
         for x, factor in (node.input, node.input[::-1]):
             inverse = by_output.get(factor)
             root = by_output.get(inverse.input[0]) if inverse is not None and inverse.op_type == "Reciprocal" else None
-            if inverse is not None and root is not None and root.op_type == "Sqrt" and known.shape(x) == shape:
+            if inverse is None or root is None or root.op_type != "Sqrt" or known.shape(x) != shape:
+                continue
+            normed = known.shape(inverse.input[0])
+            if len(shape) > 3 or (normed and normed[-1] > 1):
                 return [helper.make_node("Div", [x, inverse.input[0]], list(node.output))]
         return None
 

@@ -34,7 +34,7 @@ EXPERTS = Graph(
 POWERS = Graph("bounded powers", [node("Exp", "x")], {"x": np.array([[-6e4, -2e4, -1e3, -100, -3, 1]], np.float32)})
 SOFTPLUS = Graph("Softplus as a logarithm", [node("Softplus", "x")], {"x": floats(4, 64)})
 NORM = Graph(
-    "divisions in RMSNorm of heads",
+    "divisions in RMSNorm",
     [
         node("Pow", "x two", "squares"),
         node("ReduceMean", "squares last", "mean"),
@@ -46,6 +46,27 @@ NORM = Graph(
     ],
     {"x": floats(2, 18, 2, 16)},
     {"two": np.array(2, np.float32), "last": whole(-1), "small": np.array(1e-6, np.float32), "weight": floats(16)},
+)
+CHANNELS = Graph(
+    "divisions in RMSNorm",
+    [
+        node("Conv", "x kernel", "heard", pads=[1, 1]),
+        node("Pow", "heard two", "squares"),
+        node("ReduceMean", "squares channels", "mean"),
+        node("Add", "mean small", "sum"),
+        node("Sqrt", "sum", "root"),
+        node("Reciprocal", "root", "inverse"),
+        node("Mul", "heard inverse", "normed"),
+        node("Mul", "normed weight"),
+    ],
+    {"x": floats(2, 16, 40)},
+    {
+        "kernel": floats(32, 16, 3),
+        "two": np.array(2, np.float32),
+        "channels": whole(1),
+        "small": np.array(1e-6, np.float32),
+        "weight": floats(1, 32, 1),
+    },
 )
 SCORES = Graph(
     "scores scaled by a vector",
@@ -137,7 +158,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("graph", [POWERS, SOFTPLUS, NORM], ids=lambda graph: graph.rewrite)
+@pytest.mark.parametrize("graph", [POWERS, SOFTPLUS, NORM, CHANNELS], ids=lambda graph: graph.rewrite)
 def test_it_is_wrong_as_it_is_and_right_rewritten(graph: Graph) -> None:
     expected = graph.expected()
     assert departure(expected, graph.on_the_htp(fixed=False)) > 2 * BOUND
