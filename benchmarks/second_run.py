@@ -1,7 +1,7 @@
 """What a run costs the first time, and what a second one costs when what the first made is kept.
 
     python benchmarks/second_run.py --sample=100 --chunk=20 --reports=DIR -n 2
-    python benchmarks/second_run.py --ipfs-models=@strata
+    python benchmarks/second_run.py [arguments of pytest, default --ipfs-models=@strata]
 
 Runs pytest twice in an empty directory with a store of its own; arguments that are not the script's are pytest's. A sample is
 of so many model types, as many of each category as its part of the registry, and always the same; ``--chunk`` runs so many of
@@ -94,7 +94,7 @@ def sample(registry: Registry, size: int) -> list[str]:
 def chunks(options: argparse.Namespace) -> Iterator[list[str]]:
     """The arguments that select the model types of each pair of runs."""
     if not options.sample:
-        yield []
+        yield []  # what pytest's own arguments say
         return
     models = sample(load_registry(), options.sample)
     size = options.chunk or len(models)
@@ -108,6 +108,8 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, metavar="N", help="of the sample, N at a time (default: all at once)")
     parser.add_argument("--reports", type=Path, metavar="DIR", help="keep the reports of all runs, for calibration.py")
     options, arguments = parser.parse_known_args()
+    if not options.sample and not arguments:
+        arguments = ["--ipfs-models=@strata"]
     if not any(argument.startswith("--ipfs-hardware") for argument in arguments):
         arguments.append(f"--ipfs-hardware={HARDWARE}")
     walls, counts, seconds = [0.0, 0.0], [Counter[str](), Counter[str]()], [Seconds(), Seconds()]

@@ -11,11 +11,8 @@ pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelera
 
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 from qualcomm_graphs import BOUND, Array, Graph, departure, floats, node, whole
-from torch.utils._pytree import tree_structure, treespec_dumps
-from transformers.exporters.metadata import ExportMetadata
 
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
-from pytest_ipfs_accelerate.hardware.qualcomm import HtpRunner
 from pytest_ipfs_accelerate.hardware.qualcomm_axes import held, hold_fewer_axes
 from pytest_ipfs_accelerate.hardware.qualcomm_fixed import Known, at_sizes
 from pytest_ipfs_accelerate.hardware.qualcomm_rewrites import rewrite_fixed
@@ -33,40 +30,30 @@ EXPERTS = Graph(
 )
 POWERS = Graph("bounded powers", [node("Exp", "x")], {"x": np.array([[-6e4, -2e4, -1e3, -100, -3, 1]], np.float32)})
 SOFTPLUS = Graph("Softplus as a logarithm", [node("Softplus", "x")], {"x": floats(4, 64)})
-NORM = Graph(
-    "divisions in RMSNorm",
-    [
-        node("Pow", "x two", "squares"),
-        node("ReduceMean", "squares last", "mean"),
+
+
+def rms_norm(of: str, axis: int, weight: Array, eps: float = 1e-6) -> tuple[list[NodeProto], dict[str, Array]]:
+    """The nodes and constants of an RMSNorm that multiplies with a Reciprocal."""
+    nodes = [
+        node("Pow", f"{of} two", "squares"),
+        node("ReduceMean", "squares axis", "mean"),
         node("Add", "mean small", "sum"),
         node("Sqrt", "sum", "root"),
         node("Reciprocal", "root", "inverse"),
-        node("Mul", "x inverse", "normed"),
+        node("Mul", f"{of} inverse", "normed"),
         node("Mul", "normed weight"),
-    ],
-    {"x": floats(2, 18, 2, 16)},
-    {"two": np.array(2, np.float32), "last": whole(-1), "small": np.array(1e-6, np.float32), "weight": floats(16)},
-)
+    ]
+    two, small = np.array(2, np.float32), np.array(eps, np.float32)
+    return nodes, {"two": two, "axis": whole(axis), "small": small, "weight": weight}
+
+
+OF_HEADS, OF_CHANNELS = rms_norm("x", -1, floats(16)), rms_norm("heard", 1, floats(1, 32, 1))
+NORM = Graph("divisions in RMSNorm", OF_HEADS[0], {"x": floats(2, 18, 2, 16)}, OF_HEADS[1])
 CHANNELS = Graph(
     "divisions in RMSNorm",
-    [
-        node("Conv", "x kernel", "heard", pads=[1, 1]),
-        node("Pow", "heard two", "squares"),
-        node("ReduceMean", "squares channels", "mean"),
-        node("Add", "mean small", "sum"),
-        node("Sqrt", "sum", "root"),
-        node("Reciprocal", "root", "inverse"),
-        node("Mul", "heard inverse", "normed"),
-        node("Mul", "normed weight"),
-    ],
+    [node("Conv", "x kernel", "heard", pads=[1, 1]), *OF_CHANNELS[0]],
     {"x": floats(2, 16, 40)},
-    {
-        "kernel": floats(32, 16, 3),
-        "two": np.array(2, np.float32),
-        "channels": whole(1),
-        "small": np.array(1e-6, np.float32),
-        "weight": floats(1, 32, 1),
-    },
+    {"kernel": floats(32, 16, 3), **OF_CHANNELS[1]},
 )
 SCORES = Graph(
     "scores scaled by a vector",
@@ -325,76 +312,6 @@ def test_an_equation_of_another_form_stays() -> None:
     broadcast = Graph("", [node("Einsum", "x z", equation="...a,...a->...")], {"x": floats(2, 3)}, {"z": floats(1, 3)})
     for graph in (diagonal, broadcast):
         assert "Einsum as MatMul" not in rewrite_fixed(graph.model(), graph.sizes()).counts
-
-
-def test_what_holds_nothing_is_taken_out() -> None:
-    nodes = [
-        node("Slice", "x zero zero one", "none"),
-        node("Concat", "none x none", "joined", axis=1),
-        node("Transpose", "none", "turned", perm=[1, 0]),
-        node("Transpose", "joined", "data", perm=[1, 0]),
-        node("ScatterND", "data nowhere turned"),
-    ]
-    constants = {"zero": whole(0), "one": whole(1), "nowhere": np.zeros((0, 1), np.int64)}
-    graph = Graph("empty tensors taken out", nodes, {"x": floats(2, 3)}, constants)
-    np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
-
-
-PARTS = {
-    "one": (
-        [
-            node("Split", "x sizes", "a none", axis=1),
-            node("Neg", "none", "turned"),
-            node("Concat", "a turned", "joined", axis=1),
-        ],
-        (6, 0),
-    ),
-    "two": ([node("Split", "x sizes", "a none b", axis=1), node("Concat", "b none a", "joined", axis=1)], (2, 0, 4)),
-}
-
-
-@pytest.mark.parametrize("case", PARTS.values(), ids=PARTS)
-def test_parts_that_hold_nothing_are_not_split_off(case: tuple[list[NodeProto], tuple[int, ...]]) -> None:
-    nodes, sizes = case
-    nodes = [*nodes, node("Neg", "joined")]
-    graph = Graph("empty tensors taken out", nodes, {"x": floats(2, 6)}, {"sizes": whole(*sizes)})
-    with pytest.raises((NotOnHardware, EPFail), match=r"the HTP does not take|Failed to compose"):
-        graph.on_the_htp(fixed=False)
-    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
-
-
-def test_parts_that_hold_nothing_and_are_read_stay() -> None:
-    """A product over nothing is zero, and no nothing: its reader needs the part."""
-    nodes = [
-        node("Split", "x sizes", "a none", axis=1),
-        node("Neg", "none", "minus"),
-        node("MatMul", "minus weights", "zeros"),
-        node("Add", "a zeros"),
-    ]
-    constants = {"sizes": whole(6, 0), "weights": np.zeros((0, 6), np.float32)}
-    graph = Graph("empty tensors taken out", nodes, {"x": floats(2, 6)}, constants)
-    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
-
-
-def test_an_output_that_holds_nothing_is_given_without_the_htp() -> None:
-    nodes = [node("Slice", "x zero zero one", "none"), node("Unsqueeze", "none one", "values"), node("Neg", "x")]
-    constants = {
-        "zero": whole(0),
-        "one": whole(1),
-    }
-    model = Graph("", nodes, {"x": floats(2, 6)}, constants).with_output("values")
-    spec = treespec_dumps(tree_structure([0, 0]))
-    for fixed in (False, True):
-        runner = HtpRunner(model, ExportMetadata(in_spec=spec, out_spec=spec), {}, fixed=fixed)
-        if not fixed:
-            with pytest.raises((NotOnHardware, EPFail)):
-                runner.run({"x": floats(2, 6)})
-            continue
-        given = floats(2, 6)
-        y, values = runner.run({"x": given})
-        assert departure(-given, y) < BOUND
-        assert (values.shape, values.dtype) == ((2, 1, 0), np.float32)
-        assert runner.rewritten["outputs that hold nothing"] == 1
 
 
 @pytest.mark.parametrize(("image", "patch", "channels"), [((4, 6), (2, 3), 5), ((4, 4), (4, 1), 1)])
