@@ -59,6 +59,7 @@ from .qualcomm_whole import (
     cut_off_fractions,
     divide_towards_zero,
     leave_single,
+    read_before_the_end,
     repeat_by_expanding,
     subtract_from_nothing,
 )
@@ -142,6 +143,7 @@ FIXED = {
     "ScatterElements that reduces by comparison": scatter_by_comparison,
     "GatherND as Gather": gather_by_one_index,
     "Gather by a row": gather_by_a_row,
+    "rows of whole numbers with one behind": read_before_the_end,
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
     "strides of Conv as Slice": take_before_convolving,

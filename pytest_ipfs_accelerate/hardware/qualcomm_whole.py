@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
@@ -126,6 +128,27 @@ def leave_single(known: Known) -> int:
         return [helper.make_node("Identity", [node.input[0]], list(node.output))]
 
     return replace_nodes(known.graph, left)
+
+
+def read_before_the_end(known: Known) -> int:
+    """``Gather`` of rows of whole numbers from rows that one more, of zeros, stands behind: QNN's simulator 2.7 reads beyond
+    the last row of a table for eights of places (the positions of the patches of two pictures, muse_spark_vision)."""
+
+    def read(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Gather" or attributes(node).get("axis", 0) or known.type(node.input[0]) not in _WHOLE:
+            return None
+        table, places = node.input
+        shape, row = known.shape(table), known.shape(places)
+        if shape is None or math.prod(shape[1:]) < 2 or row is None or math.prod(row) < 2:
+            return None
+        output, kind = node.output[0], helper.tensor_dtype_to_np_dtype(known.type(table))
+        behind, longer = known.constant(f"{output}/behind", np.zeros((1, *shape[1:]), kind)), f"{output}/longer"
+        return [
+            helper.make_node("Concat", [table, behind], [longer], axis=0),
+            helper.make_node("Gather", [longer, places], [output], axis=0),
+        ]
+
+    return replace_nodes(known.graph, read)
 
 
 def repeat_by_expanding(known: Known) -> int:

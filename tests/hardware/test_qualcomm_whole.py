@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
@@ -102,6 +103,39 @@ def test_whole_numbers_that_are_turned_come_out() -> None:
     with pytest.raises(EPFail, match="size does not match"):
         graph.on_the_htp(fixed=False)
     assert graph.on_the_htp(fixed=True).tolist() == graph.expected().tolist() == graph.rewritten_on_the_cpu().tolist()
+
+
+ROWS = np.stack([np.arange(32) % 5, np.arange(32) % 7], axis=1)
+PLACES = np.arange(32)[::-1].copy()
+
+
+@pytest.mark.parametrize("table", ["an input", "a constant"])
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_rows_of_whole_numbers_are_read_before_the_end(kind: type[np.integer[Any]], table: str) -> None:
+    nodes = [node("Gather", "rows places", "taken"), node("Cast", "taken", to=1)]
+    rows = {"rows": ROWS.astype(kind)}
+    inputs, constants = ({"places": PLACES} | rows, {}) if table == "an input" else ({"places": PLACES}, rows)
+    graph = Graph("rows of whole numbers with one behind", nodes, inputs, constants)
+    expected = graph.expected().tolist()
+    assert graph.on_the_htp(fixed=False).tolist()[0] != expected[0], "the HTP reads the last row now"
+    assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
+
+
+@pytest.mark.parametrize(
+    ("table", "places", "axis"),
+    [
+        (ROWS[:, 0].copy(), PLACES, 0),
+        (ROWS.astype(np.float32), PLACES, 0),
+        (ROWS, whole(1), 0),
+        (ROWS.T.copy(), PLACES, 1),
+    ],
+    ids=["one column", "floats", "one place", "columns"],
+)
+def test_other_tables_are_read_as_they_are(table: NDArray[Any], places: NDArray[Any], axis: int) -> None:
+    nodes = [node("Gather", "rows places", "taken", axis=axis), node("Cast", "taken", to=1)]
+    graph = Graph("", nodes, {"rows": table}, {"places": places})
+    assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+    assert departure(graph.expected(), graph.on_the_htp(fixed=False)) < BOUND, "this one is to be rewritten, too"
 
 
 @pytest.mark.parametrize(
