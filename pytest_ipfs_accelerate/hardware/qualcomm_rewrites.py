@@ -10,6 +10,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from .qualcomm_angles import read_sines_from_tables
+from .qualcomm_apart import keep_five_axes_apart, keep_functions_apart, keep_turned_heads_apart
 from .qualcomm_axes import hold_fewer_axes
 from .qualcomm_convolutions import (
     average_with_padding,
@@ -43,9 +44,7 @@ from .qualcomm_sizes import (
     compare_with_infinity,
     divide_in_norms,
     gather_by_one_index,
-    keep_functions_apart,
     keep_triangles,
-    keep_turned_heads_apart,
     scale_scores_by_vectors,
     scatter_booleans_as_numbers,
     softmax_along_the_last,
@@ -161,6 +160,7 @@ FIXED = {
     "Sigmoid as a power below zero": write_out_sigmoid,
     "functions apart from products": keep_functions_apart,
     "joined heads apart from products": keep_turned_heads_apart,
+    "five axes apart from products": keep_five_axes_apart,
     "Softmax as powers over their sum": write_out_softmax,
 }
 """By what the evidence calls it: a rewrite of a graph whose shapes are known."""

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from .qualcomm_fixed import LARGEST, Known, attributes
+from .qualcomm_fixed import Known, attributes
 from .qualcomm_operators import replace_nodes
 
 BEYOND = 5.9e4
@@ -325,59 +325,3 @@ def scale_scores_by_vectors(known: Known) -> int:
         return [helper.make_node("Mul", inputs, list(node.output))]
 
     return replace_nodes(known.graph, by_a_vector)
-
-
-_PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
-_KEPT = frozenset({"Add", "Sub", "Mul", "Div", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Identity"})
-_JOINED = frozenset({"Tanh", "Gelu"})
-
-
-def keep_functions_apart(known: Known) -> int:
-    """A ``Clip`` at what fp16 holds, which changes nothing, between a product and a ``Tanh`` or ``Gelu``: QNN's simulator 2.7
-    joins the two and then reads the function from a coarse table (relative L2 5.7e-3 and 1.6e-3 on normal distributions, and
-    4e-4 and 7e-4 apart; so it does a ``Sigmoid``, 3.8e-3, which is written out)."""
-    behind: set[str] = set()
-    for node in known.graph.node:
-        if node.op_type in _PRODUCTS or (node.op_type in _KEPT and not behind.isdisjoint(node.input)):
-            behind.update(node.output)
-
-    def apart(node: NodeProto) -> list[NodeProto] | None:
-        if node.op_type not in _JOINED or node.input[0] not in behind:
-            return None
-        output = node.output[0]
-        return [
-            _apart(known, node.input[0], f"{output}/apart"),
-            helper.make_node(node.op_type, [f"{output}/apart"], [output], **attributes(node)),
-        ]
-
-    return replace_nodes(known.graph, apart)
-
-
-def keep_turned_heads_apart(known: Known) -> int:
-    """A ``Clip`` at what fp16 holds, which changes nothing, behind the ``Reshape`` that joins the heads of an attention where
-    batch, heads and tokens are as many: QNN's simulator 2.7 joins Transpose, Reshape and product, and takes one of these axes
-    for another (relative L2 of 1; instructblipvideo, with four frames, heads and queries)."""
-    by_output = {name: node for node in known.graph.node for name in node.output}
-
-    def apart(node: NodeProto) -> list[NodeProto] | None:
-        if node.op_type != "Reshape" or known.type(node.output[0]) != TensorProto.FLOAT:
-            return None
-        turned = by_output.get(node.input[0])
-        shape = known.shape(node.input[0])
-        if turned is None or turned.op_type != "Transpose" or shape is None or len(shape) != 4:
-            return None
-        if shape[0] == 1 or len({*shape[:3]}) > 1:
-            return None
-        output = node.output[0]
-        joined = helper.make_node("Reshape", list(node.input), [f"{output}/joined"], **attributes(node))
-        return [joined, _apart(known, f"{output}/joined", output)]
-
-    return replace_nodes(known.graph, apart)
-
-
-def _apart(known: Known, value: str, output: str) -> NodeProto:
-    ends = [
-        known.constant(f"{output}/{part}", np.array(sign * LARGEST, np.float32))
-        for part, sign in (("least", -1), ("most", 1))
-    ]
-    return helper.make_node("Clip", [value, *ends], [output])

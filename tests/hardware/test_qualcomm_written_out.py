@@ -102,21 +102,6 @@ def test_a_sigmoid_is_the_same_on_either_side_of_zero() -> None:
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("between", ["Identity", "Neg"])
-@pytest.mark.parametrize("kind", ["Tanh", "Gelu"])
-def test_a_function_after_a_product_is_more_exact_apart_from_it(kind: str, between: str) -> None:
-    nodes = [node("MatMul", "x w", "product"), node(between, "product", "same"), node(kind, "same")]
-    graph = Graph(
-        "functions apart from products", nodes, {"x": floats(2, 8, 64)}, {"w": floats(64, 64) / np.float32(5)}
-    )
-    expected = graph.expected()
-    if between == "Neg":  # the HTP does not join them
-        assert not rewrite_fixed(graph.model(), graph.sizes()).counts
-        return
-    assert departure(expected, graph.on_the_htp(fixed=False)) > 1.8 * departure(expected, graph.on_the_htp(fixed=True))
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), expected, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("constant", [True, False])
 def test_a_gather_by_indices_of_two_axes_is_one_by_a_row(constant: bool) -> None:
     index = RANDOM.integers(-39, 39, (2, 24))
@@ -126,28 +111,6 @@ def test_a_gather_by_indices_of_two_axes_is_one_by_a_row(constant: bool) -> None
         graph.on_the_htp(fixed=False)
     assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
-
-
-@pytest.mark.parametrize("sizes", [(2, 2, 2), (4, 4, 4), (2, 4, 4), (1, 1, 1)])
-def test_heads_are_joined_apart_from_a_product(sizes: tuple[int, int, int]) -> None:
-    batch, heads, tokens = sizes
-    nodes = [
-        node("MatMul", "weights values", "found"),
-        node("Transpose", "found", "turned", perm=[0, 2, 1, 3]),
-        node("Reshape", "turned shape", "joined"),
-        node("MatMul", "joined matrix"),
-    ]
-    inputs = {"weights": abs(floats(batch, heads, tokens, 9)), "values": floats(batch, heads, 9, 16)}
-    constants = {"shape": whole(batch, tokens, 16 * heads), "matrix": floats(16 * heads, 16 * heads)}
-    graph = Graph("joined heads apart from products", nodes, inputs, constants)
-    expected = graph.expected()
-    if sizes in {(2, 4, 4), (1, 1, 1)}:
-        assert not rewrite_fixed(graph.model(), graph.sizes()).counts
-        assert departure(expected, graph.on_the_htp(fixed=False)) < BOUND, "then these need it, too"
-        return
-    assert departure(expected, graph.on_the_htp(fixed=False)) > 0.5, "the HTP keeps these axes apart now"
-    assert departure(expected, graph.on_the_htp(fixed=True)) < BOUND
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("graph", REFUSED.values(), ids=REFUSED)
