@@ -54,6 +54,9 @@ WRONG = {
 POINTS = (RANDOM.integers(-63, 64, (2, 3, 4, 2)) / 64).astype(np.float32)  # as fp16 holds them
 PLACES = np.array([[0, 3, -1], [1, 1, 1]])
 REFUSED = {
+    "angle": Graph(
+        "Acos by half of its angle", [node("Acos", "x")], {"x": np.linspace(-1, 1, 64, dtype=np.float32).reshape(2, 32)}
+    ),
     "cubic": Graph(
         "cubic GridSample as products",
         [node("GridSample", "x points", mode="cubic", padding_mode="border")],
@@ -118,6 +121,14 @@ def test_it_is_refused_as_it_is_and_taken_written_out(graph: Graph) -> None:
     with pytest.raises(NotOnHardware, match="the HTP does not take"):
         graph.on_the_htp(fixed=False)
     assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+
+
+def test_an_angle_is_the_same_and_0_for_a_product_beyond_1() -> None:
+    graph = REFUSED["angle"]
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-6, atol=1e-6)
+    beyond = graph._replace(inputs={"x": np.array([[1.0005]], np.float32)})
+    assert beyond.rewritten_on_the_cpu().item() == 0
+    assert abs(beyond.on_the_htp(fixed=True).item()) < BOUND
 
 
 @pytest.mark.parametrize(
