@@ -203,9 +203,9 @@ def write_out_softmax(known: Known) -> int:
 
 
 def write_out_acos(known: Known) -> int:
-    """``Acos``, which the HTP has not, by half of its angle, whose tangent is 1 at most on either side of zero: of the size a of
-    x it is 2 atan(sqrt((1 - a) / (1 + a))), and pi less that where x is negative (yoso's attention). A product that rounds to a
-    little more than 1 has the angle 0."""
+    """``Acos``, which the HTP has not, by half of its angle, whose tangent is 1 at most on either side of zero: of the size a
+    of x it is 2 atan(sqrt((1 - a) / (1 + a))), and pi less that for a negative x (yoso's attention). A product that rounds to
+    a little more than 1 has the angle 0."""
 
     def written_out(node: NodeProto) -> list[NodeProto] | None:
         if node.op_type != "Acos":
