@@ -14,6 +14,7 @@ from typing import Any
 
 from .bench import Form
 from .handlers import Handler
+from .hardware.one_precision import OnePrecision
 from .hardware.torch_device import Cpu
 from .matrix import Case
 from .parity import Tolerance, faults_of
@@ -78,12 +79,13 @@ def rounding_of(
             endpoint.model.set_experts_implementation("batched_mm")
         handler = Handler(case, task, endpoint)
         for name, form in forms.items():
-            result = handler.handle(form.natural, form.encoded)
+            with OnePrecision(endpoint.model.dtype):
+                result = handler.handle(form.natural, form.encoded)
             if faults := faults_of(result.outputs):
                 return Rounding(precision, refused=faults[0])
             found += hold(name, result)
     except (RuntimeError, TypeError, ValueError) as error:
-        # A kernel that torch has not in this precision, or a model that mixes precisions.
+        # A kernel that torch has not in this precision.
         return Rounding(precision, refused=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
     errors = [each.relative_l2 for each in found if each.relative_l2 is not None and not _small(each)]
     return Rounding(precision, max(errors, default=0.0))

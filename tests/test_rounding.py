@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 from cases import job
 
 from pytest_ipfs_accelerate import runner
 from pytest_ipfs_accelerate.comparing import against_reference
+from pytest_ipfs_accelerate.hardware.one_precision import OnePrecision
 from pytest_ipfs_accelerate.parity import BY_PRECISION, TOLERANCES
 from pytest_ipfs_accelerate.rounding import EXPLAINED, MOST, Rounding, allowing_for, in_words
 from pytest_ipfs_accelerate.runner import run_case
@@ -59,6 +62,29 @@ def test_torch_on_the_cpu_is_no_witness_for_itself() -> None:
     verdict = run("t5", "feature-extraction", target, precision="fp16")
     assert (verdict.outcome, verdict.stage) == (Outcome.FAILED, Stage.PARITY)
     assert "rounding" not in verdict.evidence
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_model_that_mixes_precisions_has_a_witness(dtype: torch.dtype) -> None:
+    """dab-detr's products are of positions in fp32 and of weights, fastspeech2_conformer_with_hifigan's convolutions of a sound
+    in fp32, and what is written to keeps its own."""
+    weight, positions, kept = torch.ones(4, 4, dtype=dtype), torch.ones(2, 4), torch.zeros(2, 4)
+    with pytest.raises(RuntimeError, match="dtype"):
+        positions @ weight
+    with pytest.raises(RuntimeError, match="dtype"):
+        kept[torch.tensor([0])] = weight[:1]
+    with OnePrecision(dtype):
+        product = positions @ weight
+        convolved = F.conv1d(torch.ones(1, 4, 2), weight[:, :, None], weight[0])
+        kept[torch.tensor([0])] = weight[:1]
+        with pytest.raises(RuntimeError, match="shape"):
+            positions @ weight[:3]
+        assert (positions + weight[:1]).dtype is torch.promote_types(torch.float32, dtype)  # torch's own rule
+    assert product.dtype is convolved.dtype is dtype
+    assert convolved.tolist() == [[[5] * 2] * 4]
+    assert product.tolist() == [[4] * 4] * 2
+    assert kept.tolist() == [[1] * 4, [0] * 4]
+    assert kept.dtype is torch.float32
 
 
 def test_nothing_is_asked_of_what_agrees() -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import reduce, wraps
+from functools import cached_property, reduce, wraps
 from statistics import NormalDist
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
 from transformers.exporters import exporter_dynamo, utils
 from transformers.exporters.utils import patch_attributes
@@ -50,6 +52,7 @@ def patched() -> Iterator[None]:
         (torch.fft, "irfft", samples_by_waves),
         (torch, "argsort", sorted_in_order),
         (torch, "take_along_dim", gathered),
+        (cached_property, "__get__", kept_outside_of_traces),
         (exporter_dynamo, "prepare_for_export", prepared_as_taken),
         (utils, "_PATCHES", lambda table: {**table, **theirs}),
         *onnxscript_faults(),
@@ -63,6 +66,19 @@ def patched() -> Iterator[None]:
             found.append((reduce(getattr, rest[:-1], owner), rest[-1], factory))
     with patch_attributes(found), lengths_stay_symbols():
         yield
+
+
+def kept_outside_of_traces(original: Any) -> Any:
+    """What a ``cached_property`` computes in a trace is a tensor of the trace, and the model would keep it for good: nothing
+    can be computed with it afterwards (chameleon's table of codes, modeling_chameleon.py:746). It is not kept."""
+
+    def get(self: cached_property[Any], instance: Any, owner: type | None = None) -> Any:
+        value = original(self, instance, owner)
+        if any(isinstance(leaf, FakeTensor) for leaf in tree_leaves(value)):
+            vars(instance).pop(self.attrname, None)
+        return value
+
+    return get
 
 
 @replaces("llama4.modeling_llama4.apply_rotary_emb")

@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 from cases import recipe, task_on
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from traces import Call, Calls, Inputs, original_of, same, takes_another
 from transformers import (
     Mistral3Config,
@@ -360,3 +363,30 @@ def test_the_exporter_leaves_out_the_norms_of_queries_and_keys(name: str) -> Non
     assert kept
     with patched():
         assert not [patch for patch in utils._PATCHES["dynamo"] if patch in kept]
+
+
+class Table(nn.Module):
+    @cached_property
+    def codes(self) -> Tensor:
+        return torch.arange(4.0)
+
+    @cached_property
+    def names(self) -> list[str]:
+        return ["a"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.codes * len(self.names)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attribute self.codes")
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_model_keeps_no_tensor_of_a_trace(replaced: bool) -> None:
+    table, x = Table(), torch.ones(4)
+    with patched() if replaced else nullcontext():
+        torch.export.export(table, (x,))
+    if not replaced:  # the fault: then it can go
+        assert isinstance(table.codes, FakeTensor)
+        return
+    assert vars(table)["names"] == ["a"]
+    assert table(x).tolist() == [0, 1, 2, 3]
+    assert type(vars(table)["codes"]) is Tensor
