@@ -61,6 +61,7 @@ from .qualcomm_whole import (
     leave_single,
     read_before_the_end,
     repeat_by_expanding,
+    shorten_doubles,
     subtract_from_nothing,
 )
 
@@ -124,6 +125,7 @@ def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixe
 
 
 COUNTED = {
+    "doubles as floats": shorten_doubles,
     "empty tensors taken out": take_out_nothing,
     "last of those where a mask is true": gather_the_last,
 }

@@ -105,6 +105,25 @@ def test_whole_numbers_that_are_turned_come_out() -> None:
     assert graph.on_the_htp(fixed=True).tolist() == graph.expected().tolist() == graph.rewritten_on_the_cpu().tolist()
 
 
+def doubles(output: int) -> Graph:
+    nodes = [node("Cast", "x", "long", to=TensorProto.DOUBLE)]
+    nodes.append(node("Clip", "long low high", "y" if output == TensorProto.DOUBLE else "near"))
+    if output == TensorProto.FLOAT:
+        nodes += [node("Cast", "near", "whole", to=TensorProto.INT64), node("Cast", "whole", to=TensorProto.FLOAT)]
+    constants = {"low": np.array(-9.0), "high": np.array(9.0)}
+    return Graph("doubles as floats", nodes, {"x": 8 * floats(4, 2)}, constants, output)
+
+
+def test_doubles_are_floats() -> None:
+    graph = doubles(TensorProto.FLOAT)
+    with pytest.raises((NotOnHardware, EPFail)):  # no longer: then the rewrite can go
+        graph.on_the_htp(fixed=False)
+    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-6)
+    returned = doubles(TensorProto.DOUBLE)
+    assert returned.rewrite not in rewrite_fixed(returned.model(), returned.sizes()).counts
+
+
 ROWS = np.stack([np.arange(32) % 5, np.arange(32) % 7], axis=1)
 PLACES = np.arange(32)[::-1].copy()
 
