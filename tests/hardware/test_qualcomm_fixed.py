@@ -49,6 +49,8 @@ def rms_norm(of: str, axis: int, weight: Array, eps: float = 1e-6) -> tuple[list
 
 OF_HEADS, OF_CHANNELS = rms_norm("x", -1, floats(16)), rms_norm("heard", 1, floats(1, 32, 1))
 NORM = Graph("divisions in RMSNorm", OF_HEADS[0], {"x": floats(2, 18, 2, 16)}, OF_HEADS[1])
+SHORT = NORM._replace(inputs={"x": floats(2, 40, 16)})
+MANY = NORM._replace(inputs={"x": floats(9, 40, 16)})
 CHANNELS = Graph(
     "divisions in RMSNorm",
     [node("Conv", "x kernel", "heard", pads=[1, 1]), *OF_CHANNELS[0]],
@@ -145,11 +147,19 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("graph", [POWERS, SOFTPLUS, NORM, CHANNELS], ids=lambda graph: graph.rewrite)
+@pytest.mark.parametrize("graph", [POWERS, SOFTPLUS, NORM, SHORT, MANY, CHANNELS], ids=lambda graph: graph.rewrite)
 def test_it_is_wrong_as_it_is_and_right_rewritten(graph: Graph) -> None:
     expected = graph.expected()
     assert departure(expected, graph.on_the_htp(fixed=False)) > 2 * BOUND
     assert departure(expected, graph.on_the_htp(fixed=True)) < BOUND
+
+
+@pytest.mark.parametrize("shape", [(8, 40, 64), (1, 80, 16)])
+def test_a_norm_of_few_inputs_or_of_one_stays(shape: tuple[int, ...]) -> None:
+    nodes, constants = rms_norm("x", -1, floats(shape[-1]))
+    graph = Graph(NORM.rewrite, nodes, {"x": floats(*shape)}, constants)
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+    assert departure(graph.expected(), graph.on_the_htp(fixed=False)) < BOUND, "this one is to be divided, too"
 
 
 @pytest.mark.parametrize("graph", REFUSED.values(), ids=REFUSED)
