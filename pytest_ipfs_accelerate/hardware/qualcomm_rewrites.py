@@ -27,6 +27,7 @@ from .qualcomm_counts import (
     take_out_nothing,
 )
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
+from .qualcomm_norms import divide_in_norms
 from .qualcomm_operators import (
     MOST_AXES,
     compare_booleans_as_numbers,
@@ -42,7 +43,6 @@ from .qualcomm_scatters import gather_by_a_row, scatter_by_comparison
 from .qualcomm_sizes import (
     bound_powers,
     compare_with_infinity,
-    divide_in_norms,
     gather_by_one_index,
     keep_triangles,
     scale_scores_by_vectors,

@@ -305,32 +305,6 @@ def softmax_along_the_last(known: Known) -> int:
     return replace_nodes(known.graph, turned)
 
 
-def divide_in_norms(known: Known) -> int:
-    """An RMSNorm over the last of four axes (of the queries and keys of each head), or over another axis than the last (of the
-    channels of a sound), that divides, where it multiplied with a ``Reciprocal``: QNN's simulator 2.7 takes the latter for one
-    operator, whose numbers are others (relative L2 0.7 to 1e3; over channels those of all inputs of a batch but the first). So
-    are they over the last of three axes for more than eight inputs or short vectors: of 9 x 40 x 64, 16 x 4 x 16 (the heads of
-    glm_ocr's patches) and 2 x 40 x 16, and right of 8 x 40 x 64. What is divided is squared in fp16, which ends at 256."""
-    by_output = {name: node for node in known.graph.node for name in node.output}
-
-    def divided(node: NodeProto) -> list[NodeProto] | None:
-        shape = known.shape(node.output[0])
-        if node.op_type != "Mul" or shape is None:
-            return None
-        for x, factor in (node.input, node.input[::-1]):
-            inverse = by_output.get(factor)
-            root = by_output.get(inverse.input[0]) if inverse is not None and inverse.op_type == "Reciprocal" else None
-            if inverse is None or root is None or root.op_type != "Sqrt" or known.shape(x) != shape:
-                continue
-            normed = known.shape(inverse.input[0])
-            several = len(shape) == 3 and (shape[0] > 8 or (shape[0] > 1 and shape[-1] < 64))
-            if len(shape) > 3 or several or (normed and normed[-1] > 1):
-                return [helper.make_node("Div", [x, inverse.input[0]], list(node.output))]
-        return None
-
-    return replace_nodes(known.graph, divided)
-
-
 def scale_scores_by_vectors(known: Known) -> int:
     """A number that scores are multiplied with on their way to a ``Softmax``, as a vector: QNN 2.7 puts the number into the
     Softmax and ends in an error of memory, where a ``Transpose`` lies between (groupvit) or the scores come from a difference

@@ -51,6 +51,7 @@ OF_HEADS, OF_CHANNELS = rms_norm("x", -1, floats(16)), rms_norm("heard", 1, floa
 NORM = Graph("divisions in RMSNorm", OF_HEADS[0], {"x": floats(2, 18, 2, 16)}, OF_HEADS[1])
 SHORT = NORM._replace(inputs={"x": floats(2, 40, 16)})
 MANY = NORM._replace(inputs={"x": floats(9, 40, 16)})
+LARGE = NORM._replace(inputs={"x": np.float32(1000) * floats(2, 18, 2, 16)})
 CHANNELS = Graph(
     "divisions in RMSNorm",
     [node("Conv", "x kernel", "heard", pads=[1, 1]), *OF_CHANNELS[0]],
@@ -147,11 +148,19 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("graph", [POWERS, SOFTPLUS, NORM, SHORT, MANY, CHANNELS], ids=lambda graph: graph.rewrite)
+@pytest.mark.parametrize(
+    "graph", [POWERS, SOFTPLUS, NORM, SHORT, MANY, LARGE, CHANNELS], ids=lambda graph: graph.rewrite
+)
 def test_it_is_wrong_as_it_is_and_right_rewritten(graph: Graph) -> None:
     expected = graph.expected()
     assert departure(expected, graph.on_the_htp(fixed=False)) > 2 * BOUND
     assert departure(expected, graph.on_the_htp(fixed=True)) < BOUND
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1, 1e3])
+def test_a_norm_that_is_written_out_is_the_same(scale: float) -> None:
+    graph = NORM._replace(inputs={"x": np.float32(scale) * NORM.inputs["x"]})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(8, 40, 64), (1, 80, 16)])
