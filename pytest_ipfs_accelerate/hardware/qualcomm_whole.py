@@ -10,6 +10,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from .qualcomm_fixed import Known, attributes
 from .qualcomm_operators import MOST_AXES, replace_nodes
 
+MOST_FACTORS = 16
+"""Of more than these a product is left to the HTP, which says that it has none."""
+
 _WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32})
 _VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Transpose", "Identity"})
 
@@ -50,6 +53,31 @@ def shorten_doubles(known: Known) -> int:
         if value.type.tensor_type.elem_type == TensorProto.DOUBLE:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
     return changed
+
+
+def multiply_one_by_one(known: Known) -> int:
+    """``ReduceProd``, which the HTP has not, as products of one place after the other: of the sides of a grid of patches
+    (inkling2, lfm3_vl)."""
+
+    def multiplied(node: NodeProto) -> list[NodeProto] | None:
+        shape = known.shape(node.input[0]) if node.op_type == "ReduceProd" else None
+        axes = known.number(node.input[1]) if shape and len(node.input) > 1 else None
+        reduced = known.shape(node.output[0])
+        if shape is None or axes is None or axes.size != 1 or reduced is None:
+            return None
+        output, size = node.output[0], shape[axes.item()]
+        if not 0 < size <= MOST_FACTORS:
+            return None
+        nodes, product = [], ""
+        for place in range(size):
+            ends = [known.constant(f"{output}/{place}/{end}", [place + end]) for end in (0, 1)]
+            nodes.append(helper.make_node("Slice", [node.input[0], *ends, node.input[1]], [f"{output}/{place}"]))
+            if product:
+                nodes.append(helper.make_node("Mul", [product, f"{output}/{place}"], [f"{output}/to_{place}"]))
+            product = nodes[-1].output[0]
+        return [*nodes, known.reshape(product, reduced, output)]
+
+    return replace_nodes(known.graph, multiplied)
 
 
 def divide_towards_zero(known: Known) -> int:

@@ -79,13 +79,18 @@ REFUSED = {
         "Pad as Gather",
         [node("Less", "x seven", "true"), node("Pad", "true p", "z"), node("Cast", "z", to=1)],
     ),
+    "product": (
+        "ReduceProd as Mul",
+        [node("ReduceProd", "x last", "z", keepdims=0), node("Cast", "z", to=1)],
+    ),
+    "product that keeps its axis": ("ReduceProd as Mul", [node("ReduceProd", "x last", "z"), node("Cast", "z", to=1)]),
     "negative": ("Neg of whole numbers as Sub", [node("Neg", "x", "z"), node("Cast", "z", to=1)]),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_it_is_refused_as_it_is_and_taken_rewritten(case: tuple[str, list[NodeProto]]) -> None:
-    graph = Graph(*case, {"x": np.array([[3, 9, -7], [0, 6, 8]])}, {"seven": np.array(7), **PADS})
+    graph = Graph(*case, {"x": np.array([[3, 9, -7], [0, 6, 8]])}, {"seven": np.array(7), "last": whole(-1), **PADS})
     with pytest.raises(NotOnHardware, match="the HTP does not take"):
         graph.on_the_htp(fixed=False)
     expected = graph.expected()
