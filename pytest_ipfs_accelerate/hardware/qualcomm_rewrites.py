@@ -64,6 +64,7 @@ from .qualcomm_whole import (
     repeat_by_expanding,
     shorten_doubles,
     subtract_from_nothing,
+    subtract_multiples,
 )
 
 MASKED = -100.0
@@ -134,6 +135,7 @@ COUNTED = {
 
 FIXED = {
     "clamped whole numbers": clamp_whole_numbers,
+    "Mod of whole numbers as what is left": subtract_multiples,
     "whole numbers divided towards zero": divide_towards_zero,
     "fractions cut off": cut_off_fractions,
     "ReduceProd as Mul": multiply_one_by_one,

@@ -80,6 +80,30 @@ def multiply_one_by_one(known: Known) -> int:
     return replace_nodes(known.graph, multiplied)
 
 
+def subtract_multiples(known: Known) -> int:
+    """``Mod`` of whole numbers as what is left of them by a division: QNN's simulator 2.7 computes it in fp16 (the buckets of
+    canine's characters, of 16,384)."""
+
+    def left(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Mod" or attributes(node).get("fmod", 0) or known.type(node.output[0]) not in _WHOLE:
+            return None
+        divisor = known.number(node.input[1])
+        if divisor is None or divisor.size != 1 or divisor.item() < 1:
+            return None
+        (x, by), (output,) = node.input, node.output
+        zero = known.constant(f"{output}/nothing", np.array(0, divisor.dtype))
+        return [
+            helper.make_node("Div", [x, by], [f"{output}/times"]),
+            helper.make_node("Mul", [f"{output}/times", by], [f"{output}/multiple"]),
+            helper.make_node("Sub", [x, f"{output}/multiple"], [f"{output}/rest"]),
+            helper.make_node("Less", [f"{output}/rest", zero], [f"{output}/below"]),
+            helper.make_node("Add", [f"{output}/rest", by], [f"{output}/above"]),
+            helper.make_node("Where", [f"{output}/below", f"{output}/above", f"{output}/rest"], [output]),
+        ]
+
+    return replace_nodes(known.graph, left)
+
+
 def divide_towards_zero(known: Known) -> int:
     """``Div`` of whole numbers by a power of two as that of their sizes, with the sign put back: QNN's simulator 2.7 shifts,
     which rounds a negative number down."""

@@ -49,6 +49,16 @@ def test_negative_numbers_are_divided_towards_zero(divisor: int) -> None:
     assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
 
 
+@pytest.mark.parametrize("divisor", [7, 16384])
+def test_what_a_division_leaves_is_counted(divisor: int) -> None:
+    nodes = [node("Mod", "x d", "left"), node("Cast", "left", to=1)]
+    x = np.array([5, 184, 57_345, 3_383_414, -1, -2_050, -57_344])
+    graph = Graph("Mod of whole numbers as what is left", nodes, {"x": x}, {"d": np.array(divisor)})
+    expected = graph.expected().tolist()
+    assert not np.allclose(graph.on_the_htp(fixed=False), expected), "the HTP counts what is left now"
+    assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
+
+
 def test_other_divisions_stay() -> None:
     nodes = [node("Div", "x d", "quotient"), node("Cast", "quotient", to=1)]
     for divisor in (np.array(5), np.array(-2), np.array([2, 4])):
