@@ -40,6 +40,28 @@ def texts_without_a_cache(original: Any) -> Any:
     return embedding
 
 
+@replaces("xmod.modeling_xmod.XmodOutput.lang_adapter")
+def every_language_adapted(original: Any) -> Any:
+    """The texts of each language are picked by a mask and put back adapted, as many as there are: a shape that depends on data
+    where it is the same for all. Each adapter takes all of them, and its mask picks from what it gives."""
+
+    def lang_adapter(self: Any, lang_ids: Tensor, hidden_states: Tensor) -> Tensor:
+        residual = hidden_states
+        if self.adapter_layer_norm is not None:
+            hidden_states = self.adapter_layer_norm(hidden_states)
+        elif self.adapter_reuse_layer_norm:
+            hidden_states = self.LayerNorm(hidden_states)
+        if self.ln_before_adapter:
+            residual = hidden_states
+        adapted = torch.zeros_like(hidden_states)
+        for place, adapter in enumerate(self.adapter_modules.values()):
+            adapted = torch.where((lang_ids == place)[:, None, None], adapter(hidden_states), adapted)
+        dropped: Tensor = self.dropout(adapted)
+        return dropped + residual
+
+    return lang_adapter
+
+
 @replaces("canine.modeling_canine.CanineModel._downsample_attention_mask")
 def mask_pooled_in_rows(original: Any) -> Any:
     """``max_pool1d`` makes a constant of the length of what it pools. The mask is pooled as a table."""

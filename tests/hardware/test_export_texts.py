@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from cases import recipe
-from torch import Tensor
+from torch import Tensor, nn
 from traces import Call, Inputs, Make, check_needed, check_numbers, original_of, same, takes_another
+from transformers import XmodConfig
 from transformers.models.udop.modeling_udop import get_visual_bbox
+from transformers.models.xmod.modeling_xmod import XmodOutput
 
 from pytest_ipfs_accelerate.hardware import export_texts  # noqa: F401 (registers what it replaces)
 from pytest_ipfs_accelerate.hardware.export_patches import patched
@@ -47,6 +50,38 @@ def test_the_cache_takes_no_other_texts() -> None:
     with patched():
         assert takes_another(model.get_language_embedding, texts)
     assert not takes_another(model.get_language_embedding, texts)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", [{}, {"ln_before_adapter": False}, {"adapter_layer_norm": True}])
+def test_every_language_is_adapted_as_by_itself(settings: dict[str, bool]) -> None:
+    config = XmodConfig(hidden_size=8, intermediate_size=8, languages=("en_XX", "de_DE", "fr_XX"), **settings)
+    output = XmodOutput(config).eval()
+    states = torch.randn(4, 3, 8)
+    for languages in ([0, 2, 0, 1], [1, 1, 1, 1], [2, 0, 3, 3]):  # the last one has no adapter
+        expected = output.lang_adapter(torch.tensor(languages), states.clone())
+        with patched():
+            assert same([output.lang_adapter(torch.tensor(languages), states.clone())], [expected])
+        other = output.lang_adapter(torch.tensor(languages).flip(0), states.clone())
+        assert torch.equal(other, expected) == (languages == languages[::-1])
+
+
+class Adapted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = XmodOutput(XmodConfig(hidden_size=8, intermediate_size=8, languages=("en_XX", "de_DE")))
+
+    def forward(self, languages: Tensor, states: Tensor) -> Tensor:
+        adapted: Tensor = self.output.lang_adapter(languages, states)
+        return adapted
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_how_many_texts_have_a_language_is_no_shape(replaced: bool) -> None:
+    """Where this fails for the original, transformers no longer picks them: the replacement can go."""
+    with patched() if replaced else nullcontext():
+        program = torch.export.export(Adapted().eval(), (torch.tensor([0, 1]), torch.randn(2, 3, 8)))
+    assert bool(program.range_constraints) is not replaced
 
 
 def pooled(function: Any) -> Call:

@@ -57,6 +57,7 @@ REFUSED = {
     "angle": Graph(
         "Acos by half of its angle", [node("Acos", "x")], {"x": np.linspace(-1, 1, 64, dtype=np.float32).reshape(2, 32)}
     ),
+    "asinh": Graph("Asinh by logarithms", [node("Asinh", "x")], {"x": 4 * floats(2, 32)}),
     "cubic": Graph(
         "cubic GridSample as products",
         [node("GridSample", "x points", mode="cubic", padding_mode="border")],
@@ -121,6 +122,14 @@ def test_it_is_refused_as_it_is_and_taken_written_out(graph: Graph) -> None:
     with pytest.raises(NotOnHardware, match="the HTP does not take"):
         graph.on_the_htp(fixed=False)
     assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.5, 1e3])
+def test_an_asinh_is_exact_to_its_own_size(scale: float) -> None:
+    x = np.float32(scale) * np.array([[-2, -1.01, -1, -0.99, -0.3, 0, 0.01, 0.7, 1, 1.5]], np.float32)
+    graph = REFUSED["asinh"]._replace(inputs={"x": x})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=2e-4)
+    np.testing.assert_allclose(graph.on_the_htp(fixed=True), graph.expected(), rtol=2 * BOUND)
 
 
 def test_an_angle_is_the_same_and_0_for_a_product_beyond_1() -> None:
