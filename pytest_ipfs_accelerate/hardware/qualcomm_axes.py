@@ -59,7 +59,7 @@ def hold_fewer_axes(known: Known) -> int:
 
     def over_fewer(node: NodeProto) -> list[NodeProto] | None:
         shapes = [known.shape(name) for name in (*node.input, *node.output)]
-        most = MOST_AXES - 1 if node.op_type in _OVER_FOUR else MOST_AXES
+        most = MOST_AXES - 1 if node.op_type in _OVER_FOUR or _by_a_matrix(known, node) else MOST_AXES
         if not any(shape is not None and len(shape) > most for shape in shapes):
             return None
         return _Writer(known, node).written()
@@ -280,6 +280,10 @@ class _Writer:
 
     def _matmul(self) -> bool:
         left, right = self.node.input
+        if _by_a_matrix(self.known, self.node):
+            shape = self.shape(left)
+            self.put(*self.make("MatMul", [self.viewed(left, [prod(shape[:-1]), shape[-1]]), right]))
+            return True
         leading = self.shape(self.node.output[0])[:-2]
         views = []
         for name in (left, right):
@@ -308,6 +312,11 @@ class _Writer:
             sizes[axis] = 1
         self.put(name)
         return True
+
+
+def _by_a_matrix(known: Known, node: NodeProto) -> bool:
+    """Whether it multiplies with one matrix, which the HTP does over four axes at most (the patches of inkling)."""
+    return node.op_type == "MatMul" and len(known.shape(node.input[1]) or ()) == 2
 
 
 def _about(shape: Sequence[int], axis: int) -> list[int]:

@@ -14,6 +14,10 @@ MOST_INPUTS, SHORTEST = 8, 64
 """Of more inputs than these, or vectors shorter than these, the one operator is wrong at some lengths."""
 
 
+LARGE, LESS = 128, 2.0**-9
+"""A vector with a number beyond the first is multiplied with the second before it is squared, which costs no digit."""
+
+
 class _Norm(NamedTuple):
     """What an RMSNorm norms, along which axes, and what it adds to the mean of squares."""
 
@@ -29,8 +33,8 @@ def divide_in_norms(known: Known) -> int:
     are they over the last of three axes for more than eight inputs or short vectors: of 9 x 40 x 64, 16 x 4 x 16 (the heads of
     glm_ocr's patches) and 2 x 40 x 16, and right of 8 x 40 x 64.
 
-    The one operator squares in more than fp16, which ends at 256 squared; here a vector is divided by its largest number first
-    (the mixers of nemo_speechlm, of 1,000)."""
+    The one operator squares in more than fp16, which ends at 256 squared; here a large vector is made smaller first (the mixers
+    of nemo_speechlm, of 1,000)."""
     by_output = {name: node for node in known.graph.node for name in node.output}
 
     def divided(node: NodeProto) -> list[NodeProto] | None:
@@ -84,18 +88,24 @@ def _written_out(known: Known, norm: _Norm, output: str) -> list[NodeProto]:
     def name(part: str) -> str:
         return f"{output}/{part}"
 
-    one = known.constant(name("one"), np.array(1, np.float32))
-    root = known.constant(name("root_of_epsilon"), np.array(np.sqrt(norm.epsilon), np.float32))
+    numbers = {
+        "large": LARGE,
+        "less": LESS,
+        "one": 1,
+        "epsilon": norm.epsilon,
+        "less_epsilon": norm.epsilon * LESS**2,
+    }
+    constant = {part: known.constant(name(part), np.array(value, np.float32)) for part, value in numbers.items()}
     return [
         helper.make_node("Abs", [norm.x], [name("sizes")]),
         helper.make_node("ReduceMax", [name("sizes"), norm.axes], [name("largest")], keepdims=1),
-        helper.make_node("Max", [name("largest"), one], [name("scale")]),
-        helper.make_node("Div", [norm.x, name("scale")], [name("scaled")]),
+        helper.make_node("Greater", [name("largest"), constant["large"]], [name("is_large")]),
+        helper.make_node("Where", [name("is_large"), constant["less"], constant["one"]], [name("scale")]),
+        helper.make_node("Where", [name("is_large"), constant["less_epsilon"], constant["epsilon"]], [name("added")]),
+        helper.make_node("Mul", [norm.x, name("scale")], [name("scaled")]),
         helper.make_node("Mul", [name("scaled"), name("scaled")], [name("squares")]),
         helper.make_node("ReduceMean", [name("squares"), norm.axes], [name("mean")], keepdims=1),
-        helper.make_node("Div", [root, name("scale")], [name("root_scaled")]),
-        helper.make_node("Mul", [name("root_scaled"), name("root_scaled")], [name("epsilon")]),
-        helper.make_node("Add", [name("mean"), name("epsilon")], [name("sum")]),
+        helper.make_node("Add", [name("mean"), name("added")], [name("sum")]),
         helper.make_node("Sqrt", [name("sum")], [name("divisor")]),
         helper.make_node("Div", [name("scaled"), name("divisor")], [output]),
     ]

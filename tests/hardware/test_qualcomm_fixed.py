@@ -71,6 +71,12 @@ MASKED = [
 ]
 MASK = np.array([[-1, 1, -1, 1, 1], [1, 1, -1, -1, 1]], np.float32)
 REFUSED = {
+    "matrix": Graph(
+        "operators over fewer axes",
+        [node("Relu", "x", "z"), node("MatMul", "z w")],
+        {"x": floats(4, 2, 2, 2, 48)},
+        {"w": floats(48, 64)},
+    ),
     "last": Graph(
         "last of those where a mask is true",
         [
