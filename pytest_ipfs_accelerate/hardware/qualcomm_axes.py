@@ -39,7 +39,7 @@ _ELEMENTWISE = frozenset(
 _OVER_FOUR = frozenset(
     {
         *("Ceil", "Cos", "Erf", "Exp", "Floor", "Log", "Max", "Min", "Neg", "Round", "Sign", "Sin", "Sqrt", "Tanh"),
-        *("CumSum", "LayerNormalization", "LogSoftmax"),
+        *("And", "CumSum", "LayerNormalization", "LogSoftmax", "Or", "Xor"),
     }
 )
 """Operators that the HTP takes over four axes at most."""
