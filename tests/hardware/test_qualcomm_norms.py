@@ -1,5 +1,5 @@
-"""RMSNorms on Qualcomm's HTP: wrong as one operator at some sizes, right written out, and the same numbers. What comes out right
-as it is says that it need not be written out any more."""
+"""RMSNorms on Qualcomm's HTP: wrong as one operator at some sizes, right written out, and the same numbers. What comes out
+right as it is says that it need not be written out any more."""
 
 from __future__ import annotations
 
