@@ -38,10 +38,28 @@ def divide_in_norms(known: Known) -> int:
     by_output = {name: node for node in known.graph.node for name in node.output}
 
     def divided(node: NodeProto) -> list[NodeProto] | None:
-        norm = _norm(known, by_output, node)
-        return None if norm is None or _right(known, norm) else _written_out(known, norm, node.output[0])
+        if (norm := _norm(known, by_output, node)) is None:
+            return _divided(known, by_output, node)
+        return None if _right(known, norm) else _written_out(known, norm, node.output[0])
 
     return replace_nodes(known.graph, divided)
+
+
+def _divided(known: Known, by_output: dict[str, NodeProto], node: NodeProto) -> list[NodeProto] | None:
+    """Another product with an inverse root, over four axes or one that is not the last: by the length of a vector, in linear
+    attention, or by a variance that is computed otherwise."""
+    shape = known.shape(node.output[0])
+    if node.op_type != "Mul" or shape is None:
+        return None
+    for x, factor in (node.input, node.input[::-1]):
+        inverse = by_output.get(factor)
+        root = by_output.get(inverse.input[0]) if inverse is not None and inverse.op_type == "Reciprocal" else None
+        if inverse is None or root is None or root.op_type != "Sqrt" or known.shape(x) != shape:
+            continue
+        normed = known.shape(inverse.input[0])
+        if len(shape) > 3 or (normed and normed[-1] > 1):
+            return [helper.make_node("Div", [x, inverse.input[0]], list(node.output))]
+    return None
 
 
 def _norm(known: Known, by_output: dict[str, NodeProto], node: NodeProto) -> _Norm | None:

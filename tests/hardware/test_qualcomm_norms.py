@@ -62,3 +62,12 @@ def test_a_norm_of_few_inputs_or_of_one_stays(shape: tuple[int, ...]) -> None:
     graph = Graph(NORM.rewrite, nodes, {"x": floats(*shape)}, constants)
     assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
     assert departure(graph.expected(), graph.on_the_htp(fixed=False)) < BOUND, "this one is to be divided, too"
+
+
+@pytest.mark.parametrize(("shape", "divided"), [((2, 18, 2, 16), 1), ((2, 18, 32), 0)])
+def test_a_vector_of_four_axes_is_divided_by_its_length(shape: tuple[int, ...], divided: int) -> None:
+    nodes, constants = rms_norm("x", -1, floats(shape[-1]))
+    nodes[1] = node("ReduceSum", "squares axis", "mean")
+    graph = Graph(NORM.rewrite, nodes, {"x": floats(*shape)}, constants)
+    assert rewrite_fixed(graph.model(), graph.sizes()).counts.get(graph.rewrite, 0) == divided
+    assert departure(graph.expected(), graph.on_the_htp(fixed=bool(divided))) < BOUND
