@@ -240,9 +240,11 @@ def test_no_more_threads_than_the_environment_says(
 
 
 CONFTEST = """
+import signal
 import sys
 import pytest
 sys.path.insert(0, {tests!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 @pytest.fixture(scope="session")
 def ipfs_host(pytestconfig):
