@@ -216,12 +216,28 @@ def read_before_the_end(known: Known) -> int:
             return None
         output, kind = node.output[0], helper.tensor_dtype_to_np_dtype(known.type(table))
         behind, longer = known.constant(f"{output}/behind", np.zeros((1, *shape[1:]), kind)), f"{output}/longer"
+        from_the_start, nodes = _from_the_start(known, places, shape[0], output)
         return [
+            *nodes,
             helper.make_node("Concat", [table, behind], [longer], axis=0),
-            helper.make_node("Gather", [longer, places], [output], axis=0),
+            helper.make_node("Gather", [longer, from_the_start], [output], axis=0),
         ]
 
     return replace_nodes(known.graph, read)
+
+
+def _from_the_start(known: Known, places: str, count: int, output: str) -> tuple[str, list[NodeProto]]:
+    """Places among as many rows, where negative ones count from their end, all counted from the start; and the nodes for it."""
+    if (numbers := known.number(places)) is not None:
+        return known.constant(f"{output}/places", np.where(numbers < 0, numbers + count, numbers)), []
+    kind = helper.tensor_dtype_to_np_dtype(known.type(places))
+    zero, rows = (known.constant(f"{output}/{number}", np.array(number, kind)) for number in (0, count))
+    negative, above, found = (f"{output}/{part}" for part in ("negative", "above", "places"))
+    return found, [
+        helper.make_node("Less", [places, zero], [negative]),
+        helper.make_node("Add", [places, rows], [above]),
+        helper.make_node("Where", [negative, above, places], [found]),
+    ]
 
 
 def repeat_by_expanding(known: Known) -> int:

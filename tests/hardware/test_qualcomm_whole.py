@@ -155,6 +155,16 @@ def test_rows_of_whole_numbers_are_read_before_the_end(kind: type[np.integer[Any
     assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
 
 
+@pytest.mark.parametrize("constant", [True, False])
+def test_places_from_the_end_of_a_table_stay(constant: bool) -> None:
+    nodes = [node("Gather", "rows places", "taken"), node("Cast", "taken", to=1)]
+    places = {"places": np.where(PLACES % 3, PLACES, PLACES - 32)}
+    inputs, constants = ({"rows": ROWS}, places) if constant else ({"rows": ROWS, **places}, {})
+    graph = Graph("rows of whole numbers with one behind", nodes, inputs, constants)
+    expected = graph.expected().tolist()
+    assert graph.on_the_htp(fixed=True).tolist() == expected == graph.rewritten_on_the_cpu().tolist()
+
+
 @pytest.mark.parametrize(
     ("table", "places", "axis"),
     [
