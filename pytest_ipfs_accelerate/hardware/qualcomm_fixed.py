@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
@@ -91,6 +92,20 @@ class Known:
         while target in self._constants:
             target += "_again"
         return helper.make_node("Reshape", [name, self.constant(target, list(shape))], [output])
+
+    def formula(self, text: str, inputs: Mapping[str, str], output: str) -> list[NodeProto]:
+        """The nodes of a computation in the standard's notation (:mod:`onnx.parser`), whose result is ``y``. Its other values,
+        and the constants at its head, are named after the output."""
+        parsed = onnx.parser.parse_graph(text)
+        names = {**inputs, "y": output}
+        for tensor in parsed.initializer:
+            names[tensor.name] = self.constant(f"{output}/{tensor.name}", numpy_helper.to_array(tensor))
+        for node in parsed.node:
+            for place, name in enumerate(node.input):
+                node.input[place] = names[name]
+            for place, name in enumerate(node.output):
+                node.output[place] = names.setdefault(name, f"{output}/{name}")
+        return list(parsed.node)
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

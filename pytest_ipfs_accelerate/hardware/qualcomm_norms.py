@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from onnx import NodeProto, helper
 
+from .qualcomm_counts import drop_unused
 from .qualcomm_fixed import Known, attributes
 from .qualcomm_operators import replace_nodes
 
 MOST_INPUTS, SHORTEST = 8, 64
 """Of more inputs than these, or vectors shorter than these, the one operator is wrong at some lengths."""
 
+SCALED = """
+norm (float x, int64[1] axes, float epsilon, float less_epsilon) => (float y)
+<float large = {128}, float less = {0.001953125}, float one = {1}> {
+    sizes = Abs (x)
+    largest = ReduceMax <keepdims = 1> (sizes, axes)
+    is_large = Greater (largest, large)
+    scale = Where (is_large, less, one)
+    added = Where (is_large, less_epsilon, epsilon)
+    scaled = Mul (x, scale)
+    squares = Mul (scaled, scaled)
+    mean = ReduceMean <keepdims = 1> (squares, axes)
+    sum = Add (mean, added)
+    divisor = Sqrt (sum)
+    y = Div (scaled, divisor)
+}
+"""
+"""An RMSNorm that divides. The one operator squares in more than fp16, which ends at 256 squared: here a vector with a number
+beyond 128 is multiplied with 2^-9 first, which costs none of its digits (the mixers of nemo_speechlm, of 1,000)."""
 
-LARGE, LESS = 128, 2.0**-9
-"""A vector with a number beyond the first is multiplied with the second before it is squared, which costs no digit."""
+LESS = 2.0**-9
 
 
 class _Norm(NamedTuple):
@@ -28,59 +47,52 @@ class _Norm(NamedTuple):
 
 def divide_in_norms(known: Known) -> int:
     """An RMSNorm over the last of four axes (of the queries and keys of each head), or over another axis than the last (of the
-    channels of a sound), that divides, where it multiplied with a ``Reciprocal``: QNN's simulator 2.7 takes the latter for one
-    operator, whose numbers are others (relative L2 0.7 to 1e3; over channels those of all inputs of a batch but the first). So
-    are they over the last of three axes for more than eight inputs or short vectors: of 9 x 40 x 64, 16 x 4 x 16 (the heads of
-    glm_ocr's patches) and 2 x 40 x 16, and right of 8 x 40 x 64.
+    channels of a sound), that divides (:data:`SCALED`), where it multiplied with a ``Reciprocal``: QNN's simulator 2.7 takes
+    the latter for one operator, whose numbers are others (relative L2 0.7 to 1e3; over channels those of all inputs of a batch
+    but the first). So are they over the last of three axes for more than eight inputs or short vectors: of 9 x 40 x 64, 16 x 4
+    x 16 (the heads of glm_ocr's patches) and 2 x 40 x 16, and right of 8 x 40 x 64.
 
-    The one operator squares in more than fp16, which ends at 256 squared; here a large vector is made smaller first (the mixers
-    of nemo_speechlm, of 1,000)."""
+    So does another product with an inverse root: by the length of a vector, in linear attention, or by a variance that is
+    computed otherwise."""
     by_output = {name: node for node in known.graph.node for name in node.output}
 
     def divided(node: NodeProto) -> list[NodeProto] | None:
-        if (norm := _norm(known, by_output, node)) is None:
-            return _divided(known, by_output, node)
-        return None if _right(known, norm) else _written_out(known, norm, node.output[0])
+        found = None
+        for x, root in _by_inverse_roots(by_output, node):
+            if (norm := _norm(known, by_output, x, root)) is not None:
+                return None if _right(known, norm) else _written_out(known, norm, node.output[0])
+            shape, normed = known.shape(x), known.shape(root.output[0])
+            wrong = shape is not None and (len(shape) > 3 or (normed and normed[-1] > 1))
+            if wrong and shape == known.shape(node.output[0]):
+                found = found or [helper.make_node("Div", [x, root.output[0]], list(node.output))]
+        return found
 
-    return replace_nodes(known.graph, divided)
+    if changed := replace_nodes(known.graph, divided):
+        drop_unused(known.graph)
+    return changed
 
 
-def _divided(known: Known, by_output: dict[str, NodeProto], node: NodeProto) -> list[NodeProto] | None:
-    """Another product with an inverse root, over four axes or one that is not the last: by the length of a vector, in linear
-    attention, or by a variance that is computed otherwise."""
-    shape = known.shape(node.output[0])
-    if node.op_type != "Mul" or shape is None:
-        return None
-    for x, factor in (node.input, node.input[::-1]):
+def _by_inverse_roots(by_output: dict[str, NodeProto], node: NodeProto) -> Iterator[tuple[str, NodeProto]]:
+    """What a product multiplies, and the root by whose inverse."""
+    for x, factor in (node.input, node.input[::-1]) if node.op_type == "Mul" else ():
         inverse = by_output.get(factor)
         root = by_output.get(inverse.input[0]) if inverse is not None and inverse.op_type == "Reciprocal" else None
-        if inverse is None or root is None or root.op_type != "Sqrt" or known.shape(x) != shape:
-            continue
-        normed = known.shape(inverse.input[0])
-        if len(shape) > 3 or (normed and normed[-1] > 1):
-            return [helper.make_node("Div", [x, inverse.input[0]], list(node.output))]
-    return None
+        if root is not None and root.op_type == "Sqrt":
+            yield x, root
 
 
-def _norm(known: Known, by_output: dict[str, NodeProto], node: NodeProto) -> _Norm | None:
-    """The RMSNorm that a product with an inverse root ends."""
-    if node.op_type != "Mul":
+def _norm(known: Known, by_output: dict[str, NodeProto], x: str, root: NodeProto) -> _Norm | None:
+    """The RMSNorm whose root this is: of a number and the mean of the squares of ``x``."""
+    added = by_output.get(root.input[0])
+    mean = by_output.get(added.input[0]) if added is not None and added.op_type == "Add" else None
+    if added is None or mean is None or mean.op_type != "ReduceMean" or len(mean.input) < 2:
         return None
-    for x, name in (node.input, node.input[::-1]):
-        chain: list[NodeProto] = []
-        for kind in ("Reciprocal", "Sqrt", "Add", "ReduceMean"):
-            found = by_output.get(name)
-            if found is None or found.op_type != kind:
-                break
-            chain.append(found)
-            name = found.input[0]
-        if len(chain) < 4 or not _is_square(known, by_output.get(name), x):
-            continue
-        *_, added, mean = chain
-        epsilon = known.number(added.input[1])
-        if epsilon is not None and epsilon.size == 1 and len(mean.input) > 1 and attributes(mean).get("keepdims", 1):
-            return _Norm(x, mean.input[1], float(epsilon.item()))
-    return None
+    epsilon = known.number(added.input[1])
+    if epsilon is None or epsilon.size != 1 or not attributes(mean).get("keepdims", 1):
+        return None
+    return (
+        _Norm(x, mean.input[1], float(epsilon.item())) if _is_square(known, by_output.get(mean.input[0]), x) else None
+    )
 
 
 def _is_square(known: Known, node: NodeProto | None, x: str) -> bool:
@@ -103,27 +115,9 @@ def _right(known: Known, norm: _Norm) -> bool:
 
 
 def _written_out(known: Known, norm: _Norm, output: str) -> list[NodeProto]:
-    def name(part: str) -> str:
-        return f"{output}/{part}"
-
-    numbers = {
-        "large": LARGE,
-        "less": LESS,
-        "one": 1,
-        "epsilon": norm.epsilon,
-        "less_epsilon": norm.epsilon * LESS**2,
-    }
-    constant = {part: known.constant(name(part), np.array(value, np.float32)) for part, value in numbers.items()}
-    return [
-        helper.make_node("Abs", [norm.x], [name("sizes")]),
-        helper.make_node("ReduceMax", [name("sizes"), norm.axes], [name("largest")], keepdims=1),
-        helper.make_node("Greater", [name("largest"), constant["large"]], [name("is_large")]),
-        helper.make_node("Where", [name("is_large"), constant["less"], constant["one"]], [name("scale")]),
-        helper.make_node("Where", [name("is_large"), constant["less_epsilon"], constant["epsilon"]], [name("added")]),
-        helper.make_node("Mul", [norm.x, name("scale")], [name("scaled")]),
-        helper.make_node("Mul", [name("scaled"), name("scaled")], [name("squares")]),
-        helper.make_node("ReduceMean", [name("squares"), norm.axes], [name("mean")], keepdims=1),
-        helper.make_node("Add", [name("mean"), name("added")], [name("sum")]),
-        helper.make_node("Sqrt", [name("sum")], [name("divisor")]),
-        helper.make_node("Div", [name("scaled"), name("divisor")], [output]),
-    ]
+    epsilon, less_epsilon = (
+        known.constant(f"{output}/{part}", np.array(value, np.float32))
+        for part, value in (("epsilon", norm.epsilon), ("less_epsilon", norm.epsilon * LESS**2))
+    )
+    inputs = {"x": norm.x, "axes": norm.axes, "epsilon": epsilon, "less_epsilon": less_epsilon}
+    return known.formula(SCALED, inputs, output)

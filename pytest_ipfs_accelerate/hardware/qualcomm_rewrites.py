@@ -27,6 +27,7 @@ from .qualcomm_counts import (
     take_out_nothing,
 )
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
+from .qualcomm_functions import write_out_acos, write_out_asinh
 from .qualcomm_norms import divide_in_norms
 from .qualcomm_operators import (
     MOST_AXES,
@@ -48,8 +49,6 @@ from .qualcomm_sizes import (
     scale_scores_by_vectors,
     scatter_booleans_as_numbers,
     softmax_along_the_last,
-    write_out_acos,
-    write_out_asinh,
     write_out_sigmoid,
     write_out_softmax,
     write_out_softplus,
