@@ -49,6 +49,11 @@ def takes_another(call: Call, inputs: Inputs) -> bool:
     return same(found, call(*other))
 
 
+def shapes_depend_on_data(call: Call, tensors: tuple[Tensor, ...]) -> bool:
+    """Whether a trace of ``call`` for these sizes alone has still sizes that it cannot know."""
+    return bool(torch.export.export(Calls(call), (tensors,), strict=False).range_constraints)
+
+
 def same(found: Any, expected: Any) -> bool:
     flat = [torch.utils._pytree.tree_leaves(side) for side in (found, expected)]
     pairs = list(zip(*flat, strict=True))

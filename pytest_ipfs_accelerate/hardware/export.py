@@ -21,6 +21,7 @@ from transformers.exporters.metadata import ExportMetadata
 
 from ..models.checkpoint import Checkpoint
 from . import (  # noqa: F401 (what they replace is registered by their import)
+    export_deepstack,
     export_experts,
     export_indexers,
     export_masks,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import wraps
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.exporters.utils import patch_attributes
 
 from .export_registry import replaces
 
@@ -66,3 +68,19 @@ def blocks_chosen_at_once(original: Any) -> Any:
         return (visible & (behind | chosen.gather(-1, block)))[:, None]  # type: ignore[no-any-return]
 
     return forward
+
+
+@replaces("glm5_next.modeling_glm5_next.Glm5NextTextIndexer.get_pooled_states")
+def every_pool_kept(original: Any) -> Any:
+    """The pools of tokens that are complete in no text are left out, as many as there are: a shape that depends on data. They
+    stay, and are not valid, so that no query chooses one. (The only ``any`` over the texts says which are kept.)"""
+
+    def kept(of_texts: Any) -> Any:
+        return lambda mask, dim: slice(None) if dim == 0 else of_texts(mask, dim)
+
+    @wraps(original)
+    def pooled(self: Any, packed_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with patch_attributes([(Tensor, "any", kept)]):
+            return original(self, packed_states)  # type: ignore[no-any-return]
+
+    return pooled

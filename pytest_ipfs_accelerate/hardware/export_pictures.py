@@ -357,22 +357,3 @@ def positions_weighted_at_once(original: Any) -> Any:
         return embedded + positions.to(table.dtype)  # type: ignore[no-any-return]
 
     return forward
-
-
-@replaces(
-    "qwen3_vl.modeling_qwen3_vl.Qwen3VLTextModel._deepstack_process",
-    "qwen3_vl_moe.modeling_qwen3_vl_moe.Qwen3VLMoeTextModel._deepstack_process",
-    "qwen3_omni_moe.modeling_qwen3_omni_moe.Qwen3OmniMoeThinkerTextModel._deepstack_process",
-    "qwen3_omni_moe.modeling_qwen3_omni_moe.Qwen3OmniMoeTalkerModel._deepstack_process",
-    "cohere_compass.modeling_cohere_compass.CohereCompassTextModel._deepstack_process",
-    "granite_docling.modeling_granite_docling.GraniteDoclingTextModel._deepstack_process",
-)
-def added_in_place(original: Any) -> Any:
-    """What a picture gives to a later layer is added to the tokens where a mask is true: Qualcomm's HTP has no ``NonZero``."""
-
-    def process(self: Any, hidden_states: Tensor, visual_pos_masks: Tensor, visual_embeds: Tensor) -> Tensor:
-        number = visual_pos_masks.flatten().cumsum(0) - 1
-        given = visual_embeds.to(hidden_states.dtype)[number.clamp(min=0)].view_as(hidden_states)
-        return torch.where(visual_pos_masks[..., None], hidden_states + given, hidden_states)
-
-    return process

@@ -5,12 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import onnx
 import pytest
 import torch
 from cases import recipe
 from torch import Tensor, nn
-from traces import Call, Inputs, Make, check_needed, check_numbers, original_of, same
+from traces import Call, Inputs, Make, check_needed, check_numbers
 from transformers import RadioConfig
 from transformers.exporters.utils import precompute_export_inputs
 from transformers.models.cosmos3_edge.configuration_cosmos3_edge import Cosmos3EdgeVisionConfig
@@ -25,10 +24,7 @@ from transformers.models.minicpmv4_7.modeling_minicpmv4_7 import MiniCPMV4_7Merg
 from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRProjector
 from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
 
-from pytest_ipfs_accelerate.hardware.export import _export
-from pytest_ipfs_accelerate.hardware.export_patches import patched
 from pytest_ipfs_accelerate.hardware.export_pictures import patches_of, prepare_inkling2
-from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.models.checkpoint import build_checkpoint
 
 
@@ -204,44 +200,3 @@ def test_inkling2_is_prepared_as_it_prepares_itself() -> None:
     found = dict(inputs)
     precompute_export_inputs(tower, found)
     assert found.keys() == prepared.keys()
-
-
-DEEPSTACK = [path for path in PATCHES if path.endswith("._deepstack_process")]
-
-
-class Deepstack(nn.Module):
-    """What a picture gives is added to three of eight tokens, between two layers."""
-
-    def __init__(self, process: Any) -> None:
-        super().__init__()
-        self.process = process
-        torch.manual_seed(1)
-        self.layer = nn.Linear(6, 6)
-
-    def forward(self, hidden: Tensor, mask: Tensor, embeds: Tensor) -> Tensor:
-        return self.layer(self.process(None, self.layer(hidden), mask, embeds))  # type: ignore[no-any-return]
-
-
-def deepstack() -> dict[str, Tensor]:
-    mask = torch.tensor([[0, 1, 1, 0], [0, 0, 1, 0]]).bool()
-    return {"hidden": torch.randn(2, 4, 6), "mask": mask, "embeds": torch.randn(3, 6)}
-
-
-@pytest.mark.parametrize("path", DEEPSTACK)
-def test_what_a_picture_gives_is_added_in_place(path: str) -> None:
-    given, original = deepstack(), original_of(path)
-    added = Deepstack(PATCHES[path](original))
-    assert same(added(**given), Deepstack(original)(**given))
-    assert not same(added(**given | {"embeds": given["embeds"].flip(0)}), Deepstack(original)(**given))
-    given["mask"] = given["mask"].flip(1)
-    assert same(added(**given), Deepstack(original)(**given))
-
-
-def test_what_is_added_in_place_is_no_nonzero() -> None:
-    """Where the first has none, the replacement can go."""
-    path = DEEPSTACK[0]
-    original = original_of(path)
-    for process, found in ((original, True), (PATCHES[path](original), False)):
-        with patched():
-            graph = onnx.load_from_string(_export(Deepstack(process), deepstack(), "").onnx).graph
-        assert any(node.op_type == "NonZero" for node in graph.node) is found
