@@ -92,10 +92,12 @@ def gather_all_places(known: Known) -> dict[str, str]:
 
     def gathered(node: NodeProto) -> list[NodeProto] | None:
         mask = _mask_of(node, by_output)
-        if not mask or readers.count(node.output[0]):
+        if not mask:
             return None
         shape, whole, output = known.shape(mask), known.shape(node.input[0]), node.output[0]
         if not shape or whole is None or whole[: len(shape)] != shape:
+            return None
+        if readers.count(output, 1 + len(whole) - len(shape)):
             return None
         length = prod(shape)
         nodes: list[NodeProto] = []
@@ -127,9 +129,8 @@ def _mask_of(node: NodeProto, by_output: Mapping[str, NodeProto]) -> str:
     return found.input[0] if found is not None and found.op_type == "NonZero" else ""
 
 
-_ONE_BY_ONE = frozenset(
-    {"Cast", "Identity", "Gelu", "Relu", "Sigmoid", "Add", "Mul", "Div", "Sub", "MatMul", "Gemm", "LayerNormalization"}
-)
+_ONE_BY_ONE = frozenset({"Cast", "Identity", "Gelu", "Relu", "Sigmoid", "Add", "Mul", "Div", "Sub", "Pow"})
+_ALONG_A_VECTOR = frozenset({"LayerNormalization", "MatMul", "Gemm"})
 
 
 class _Readers:
@@ -138,20 +139,20 @@ class _Readers:
     def __init__(self, known: Known) -> None:
         self.known = known
         self.outputs = {value.name for value in known.graph.output}
-        self.by_input: dict[str, list[NodeProto]] = {}
-        for node in known.graph.node:
-            for name in node.input:
-                self.by_input.setdefault(name, []).append(node)
 
-    def count(self, name: str) -> bool:
-        """Whether it matters to anyone how many vectors there are."""
-        for reader in self.by_input.get(name, []):
-            if reader.input[0] == name and self._takes(reader):
+    def count(self, vectors: str, axes: int) -> bool:
+        """Whether it matters to anyone how many ``vectors`` there are, of as many axes in all."""
+        forms = {
+            vectors: (vectors, axes)
+        }  # who gave the vectors their axes, and how many: those of one form are as many
+        for node in self.known.graph.node:
+            read = [name for name in node.input if name in forms]
+            if not read or (read == [node.input[0]] and self._takes(node)):
                 continue
-            if reader.input[0] != name or not self._keeps(reader) or self.outputs.intersection(reader.output):
+            form = self._kept(node, forms)
+            if form is None or self.outputs.intersection(node.output):
                 return True
-            if self.count(reader.output[0]):
-                return True
+            forms[node.output[0]] = form
         return False
 
     def _takes(self, reader: NodeProto) -> bool:
@@ -163,16 +164,30 @@ class _Readers:
         number = self.known.number(reader.input[1])
         return number is None or bool((number >= 0).all())
 
-    def _keeps(self, reader: NodeProto) -> bool:
-        """Whether a node does the same to each vector, and leaves them in their order."""
+    def _kept(self, reader: NodeProto, forms: Mapping[str, tuple[str, int]]) -> tuple[str, int] | None:
+        """The form of what a node gives that does the same to each vector, and leaves them in their order."""
         if reader.op_type == "Reshape":
             target = self.known.number(reader.input[1])
-            return target is not None and target[0] == -1 and bool((target[1:] > 0).all())
-        others = [self.known.number(name) for name in reader.input[1:]]
-        most = 2 if reader.op_type in {"MatMul", "Gemm"} else 1
-        if any(other is None or other.ndim > most for other in others) or attributes(reader).get("axis", -1) != -1:
-            return False
-        return reader.op_type in _ONE_BY_ONE and not attributes(reader).get("transA", 0)
+            kept = target is not None and target[0] == -1 and bool((target[1:] > 0).all())
+            return (reader.output[0], target.size) if target is not None and kept else None
+        given = [forms[name] for name in reader.input if name in forms]
+        others = [self.known.number(name) for name in reader.input if name not in forms]
+        form, axes = given[0], given[0][1]
+        if any(another != form for another in given) or any(other is None for other in others):
+            return None
+        if reader.op_type in _ONE_BY_ONE:
+            alike = all(other is not None and (other.size == 1 or other.ndim < axes) for other in others)
+            return form if alike else None
+        once = reader.input[0] in forms and len(given) == 1 and axes > 1
+        return form if once and self._along(reader, axes) else None
+
+    def _along(self, reader: NodeProto, axes: int) -> bool:
+        """Whether a node puts the values of each vector together, along the last axis, and keeps that axis."""
+        found = attributes(reader)
+        if reader.op_type == "ReduceMean":
+            axis = self.known.number(reader.input[1]) if len(reader.input) > 1 else None
+            return axis is not None and axis.tolist() in ([-1], [axes - 1]) and found.get("keepdims", 1) == 1
+        return reader.op_type in _ALONG_A_VECTOR and found.get("axis", -1) == -1 and not found.get("transA", 0)
 
 
 def _places(known: Known, mask: str, length: int, output: str) -> list[NodeProto]:

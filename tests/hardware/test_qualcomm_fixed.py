@@ -45,6 +45,7 @@ MASKED = [
     node("Transpose", "columns", "rows", perm=[1, 0]),
 ]
 MASK = np.array([[-1, 1, -1, 1, 1], [1, 1, -1, -1, 1]], np.float32)
+TRUE = int((MASK < 0).sum())
 REFUSED = {
     **{
         f"{kind} of five axes": Graph(
@@ -94,6 +95,30 @@ REFUSED = {
         [*MASKED, node("GatherND", "x rows", "taken"), node("Gather", "taken some", axis=0)],
         {"x": floats(2, 5, 8), "mask": MASK},
         {"zero": np.array(0, np.float32), "some": whole(3, 0, 2, 2)},
+    ),
+    "all, normalised": Graph(
+        "all of those where a mask is true",
+        [
+            *MASKED,
+            node("GatherND", "x rows", "taken"),
+            node("Pow", "taken two", "squares"),
+            node("ReduceMean", "squares along", "mean"),
+            node("Pow", "mean minus_half", "scale"),
+            node("Mul", "taken scale", "norm"),
+            node("MatMul", "norm w", "projected"),
+            node("Reshape", "projected whole", "row"),
+            node("GatherND", "row some"),
+        ],
+        {"x": floats(2, 5, 8), "mask": MASK},
+        {
+            "zero": np.array(0, np.float32),
+            "two": np.array(2, np.float32),
+            "minus_half": np.array(-0.5, np.float32),
+            "along": whole(-1),
+            "whole": whole(-1),
+            "w": floats(8, 4),
+            "some": np.array([[5], [0], [6]]),
+        },
     ),
     "Booleans": Graph(
         "ScatterElements of Booleans as of numbers",
@@ -261,17 +286,41 @@ def test_scores_that_a_number_scales_are_compiled_with_a_vector() -> None:
     assert departure(SCORES.expected(), SCORES.on_the_htp(fixed=True)) < BOUND
 
 
-@pytest.mark.parametrize("case", ["last", "all", "all, taken one by one", "Booleans", "rows", "sums of products"])
+@pytest.mark.parametrize(
+    "case", ["last", "all", "all, taken one by one", "all, normalised", "Booleans", "rows", "sums of products"]
+)
 def test_a_rewrite_changes_no_number(case: str) -> None:
     np.testing.assert_allclose(REFUSED[case].rewritten_on_the_cpu(), REFUSED[case].expected(), rtol=1e-5, atol=1e-6)
 
 
 ASKS: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
-    "mean": ([node("ReduceMean", "taken first")], {"first": whole(0)}),
-    "shape": ([node("Shape", "taken", "shape"), node("Cast", "shape", to=1)], {}),
-    "rows of each input": ([node("Reshape", "taken shape")], {"shape": whole(2, -1, 8)}),
-    "from the end": ([node("Gather", "taken last", axis=0)], {"last": np.array(-1)}),
-    "among each other": ([node("Transpose", "taken", "turned", perm=[1, 0]), node("MatMul", "turned taken")], {}),
+    "mean": ([node("ReduceMean", "taken first", "asked")], {"first": whole(0)}),
+    "mean without its axis": ([node("ReduceMean", "taken along", "asked", keepdims=0)], {"along": whole(-1)}),
+    "mean of a row": (
+        [node("Reshape", "taken row", "all"), node("ReduceMean", "all row", "asked")],
+        {"row": whole(-1)},
+    ),
+    "shape": ([node("Shape", "taken", "shape"), node("Cast", "shape", "asked", to=1)], {}),
+    "rows of each input": ([node("Reshape", "taken shape", "asked")], {"shape": whole(2, -1, 8)}),
+    "from the end": ([node("Gather", "taken last", "asked", axis=0)], {"last": np.array(-1)}),
+    "a number for each": ([node("Add", "taken z", "asked")], {"z": floats(TRUE, 8)}),
+    "a number for each in a row": (
+        [node("Reshape", "taken row", "all"), node("Add", "all z", "asked")],
+        {"row": whole(-1), "z": floats(8 * TRUE)},
+    ),
+    "a matrix before": ([node("MatMul", "w taken", "asked")], {"w": floats(3, TRUE)}),
+    "a matrix turned": ([node("Gemm", "taken w", "asked", transA=1)], {"w": floats(TRUE, 3)}),
+    "among each other": ([node("MatMul", "taken taken", "asked")], {}),
+    "turned": ([node("Transpose", "taken", "asked", perm=[1, 0])], {}),
+    "in another order": (
+        [
+            node("Reshape", "taken halves", "others"),
+            node("ReduceMean", "others along", "means"),
+            node("Mul", "others means", "more"),
+            node("Add", "taken means", "asked"),
+        ],
+        {"halves": whole(-1, 8), "along": whole(-1)},
+    ),
 }
 
 
@@ -280,9 +329,9 @@ def test_who_asks_for_the_number_of_true_places_gets_it(case: tuple[list[NodePro
     nodes, constants = case
     graph = Graph(
         "",
-        [*MASKED, node("GatherND", "x rows", "taken"), *nodes],
+        [*MASKED, node("GatherND", "x rows", "taken"), *nodes, node("Gather", "asked none", axis=0)],
         REFUSED["all"].inputs,
-        {"zero": np.array(0, np.float32), **constants},
+        {"zero": np.array(0, np.float32), "none": whole(0), **constants},
     )
     assert "all of those where a mask is true" not in rewrite_fixed(graph.model(), graph.sizes()).counts
 
