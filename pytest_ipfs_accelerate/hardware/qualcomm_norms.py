@@ -1,4 +1,5 @@
-"""RMSNorms, of which Qualcomm's HTP makes one operator that depends on their sizes: written out so that they are right."""
+"""RMSNorms, of which Qualcomm's HTP makes one operator that depends on their sizes, and squares: written out so that they are
+right."""
 
 from __future__ import annotations
 
@@ -38,11 +39,12 @@ LESS = 2.0**-9
 
 
 class _Norm(NamedTuple):
-    """What an RMSNorm norms, along which axes, and what it adds to the mean of squares."""
+    """What an RMSNorm norms, along which axes, what it adds to the mean of squares, and these."""
 
     x: str
     axes: str
     epsilon: float
+    squares: str
 
 
 def divide_in_norms(known: Known) -> int:
@@ -90,9 +92,9 @@ def _norm(known: Known, by_output: dict[str, NodeProto], x: str, root: NodeProto
     epsilon = known.number(added.input[1])
     if epsilon is None or epsilon.size != 1 or not attributes(mean).get("keepdims", 1):
         return None
-    return (
-        _Norm(x, mean.input[1], float(epsilon.item())) if _is_square(known, by_output.get(mean.input[0]), x) else None
-    )
+    if not _is_square(known, by_output.get(mean.input[0]), x):
+        return None
+    return _Norm(x, mean.input[1], float(epsilon.item()), mean.input[0])
 
 
 def _is_square(known: Known, node: NodeProto | None, x: str) -> bool:
@@ -121,3 +123,27 @@ def _written_out(known: Known, norm: _Norm, output: str) -> list[NodeProto]:
     )
     inputs = {"x": norm.x, "axes": norm.axes, "epsilon": epsilon, "less_epsilon": less_epsilon}
     return known.formula(SCALED, inputs, output)
+
+
+def multiply_into_powers(known: Known) -> int:
+    """The second and the fourth power as products: by QNN's simulator 2.7 those of -0.0, which is what its ``Sin`` gives of a
+    small negative number (the sounds of pe_audio), are -4 and 16. Where a square is part of the one operator of a norm, it is
+    not a power."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+    normed = {
+        norm.squares
+        for node in known.graph.node
+        for x, root in _by_inverse_roots(by_output, node)
+        if (norm := _norm(known, by_output, x, root)) is not None
+    }
+
+    def multiplied(node: NodeProto) -> list[NodeProto] | None:
+        power = known.number(node.input[1]) if node.op_type == "Pow" else None
+        if power is None or power.size != 1 or power.item() not in (2, 4) or node.output[0] in normed:
+            return None
+        x, output = node.input[0], node.output[0]
+        square = output if power.item() == 2 else f"{output}/square"
+        squared = helper.make_node("Mul", [x, x], [square])
+        return [squared] if square == output else [squared, helper.make_node("Mul", [square, square], [output])]
+
+    return replace_nodes(known.graph, multiplied)

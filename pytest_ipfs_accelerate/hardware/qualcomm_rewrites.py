@@ -28,7 +28,8 @@ from .qualcomm_counts import (
 )
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
 from .qualcomm_functions import write_out_acos, write_out_asinh
-from .qualcomm_norms import divide_in_norms
+from .qualcomm_lengths import take_lengths_of_parts
+from .qualcomm_norms import divide_in_norms, multiply_into_powers
 from .qualcomm_operators import (
     MOST_AXES,
     compare_booleans_as_numbers,
@@ -162,6 +163,8 @@ FIXED = {
     "Softmax along the last axis": softmax_along_the_last,
     "scores scaled by a vector": scale_scores_by_vectors,
     "divisions in RMSNorm": divide_in_norms,
+    "lengths of parts of the largest": take_lengths_of_parts,
+    "powers as products": multiply_into_powers,
     "bounded powers": bound_powers,
     "Acos by half of its angle": write_out_acos,
     "Asinh by logarithms": write_out_asinh,

@@ -41,7 +41,21 @@ CHANNELS = Graph(
     {"x": floats(2, 16, 40)},
     {"kernel": floats(32, 16, 3), **OF_CHANNELS[1]},
 )
-WRONG = {"heads": NORM, "short": SHORT, "many": MANY, "large": LARGE, "channels": CHANNELS}
+SIGNED = np.where(np.arange(96).reshape(2, 3, 16) % 3, floats(2, 3, 16), np.float32(-0.0))
+SQUARES = Graph("powers as products", [node("Pow", "x two")], {"x": SIGNED}, {"two": np.array(2, np.float32)})
+WRONG = {
+    "heads": NORM,
+    "short": SHORT,
+    "many": MANY,
+    "large": LARGE,
+    "channels": CHANNELS,
+    "squares": SQUARES,
+    "fourth powers": SQUARES._replace(constants={"two": np.array(4, np.float32)}),
+    "squares of sines": SQUARES._replace(
+        nodes=[node("Sin", "x", "sines"), node("Pow", "sines two")],
+        inputs={"x": np.tile(np.array([-1e-5, 0.5, 1], np.float32), (4, 8))},
+    ),
+}
 
 
 @pytest.mark.parametrize("graph", WRONG.values(), ids=WRONG)
@@ -72,3 +86,24 @@ def test_a_vector_of_four_axes_is_divided_by_its_length(shape: tuple[int, ...], 
     graph = Graph(NORM.rewrite, nodes, {"x": floats(*shape)}, constants)
     assert rewrite_fixed(graph.model(), graph.sizes()).counts.get(graph.rewrite, 0) == divided
     assert departure(graph.expected(), graph.on_the_htp(fixed=bool(divided))) < BOUND
+
+
+@pytest.mark.parametrize("power", [2, 4])
+def test_a_power_as_a_product_is_the_same(power: int) -> None:
+    graph = SQUARES._replace(constants={"two": np.array(power, np.float32)})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [3, 0.5])
+def test_another_power_stays(power: float) -> None:
+    graph = SQUARES._replace(inputs={"x": np.abs(SIGNED)}, constants={"two": np.array(power, np.float32)})
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+    assert departure(graph.expected(), graph.on_the_htp(fixed=False)) < BOUND
+
+
+def test_the_squares_of_a_norm_stay() -> None:
+    nodes, constants = rms_norm("x", -1, floats(64))
+    x = np.where(np.arange(5120).reshape(2, 40, 64) % 3, floats(2, 40, 64), np.float32(-0.0))
+    graph = Graph(SQUARES.rewrite, nodes, {"x": x}, constants)
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+    assert departure(graph.expected(), graph.on_the_htp(fixed=False)) < BOUND, "its squares are powers"

@@ -1,0 +1,75 @@
+"""The lengths of vectors, and vectors of length 1: QNN's simulator 2.7 sums squares in fp16, so that nothing is longer than
+256, and divides by the inverse, which is nothing beyond 16,384 (swiftformer's queries are 40,000 long)."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from .qualcomm_counts import drop_unused
+from .qualcomm_fixed import Known, attributes
+from .qualcomm_operators import replace_nodes
+
+PARTS = """
+vector (float x, int64[n] axes) => (float y)
+<float large = {128}, float less = {0.001953125}, float more = {512}, float one = {1}, float least = {0.00006103515625}> {
+    sizes = Abs (x)
+    most = ReduceMax <keepdims = 1> (sizes, axes)
+    is_large = Greater (most, large)
+    scale = Where (is_large, less, one)
+    scaled = Mul (x, scale)
+    scaled_most = Mul (most, scale)
+    largest = Max (scaled_most, least)
+    parts = Div (scaled, largest)
+    of_parts = ReduceL2 <keepdims = 1> (parts, axes)
+"""
+"""A vector in parts of its largest number, which is at least the smallest normal number of fp16, and their length."""
+
+LENGTH = f"""{PARTS}
+    scaled_length = Mul (of_parts, largest)
+    scale_of_it = Where (is_large, more, one)
+    y = Mul (scaled_length, scale_of_it)
+}}
+"""
+
+UNIT = f"""{PARTS}
+    not_nothing = Max (of_parts, least)
+    y = Div (parts, not_nothing)
+}}
+"""
+
+NEARLY_NOTHING = 1e-6
+"""What a length is raised to at the most before it divides: the HTP tells no such length from nothing."""
+
+
+def take_lengths_of_parts(known: Known) -> int:
+    """``ReduceL2`` as :data:`LENGTH`, and the division of a vector by its length as :data:`UNIT`."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+
+    def length_of(name: str) -> NodeProto | None:
+        """The length that is repeated, or raised to nearly nothing, in a value."""
+        node = by_output.get(name)
+        if node is None or node.op_type == "ReduceL2":
+            return node
+        least = known.number(node.input[1]) if node.op_type in {"Clip", "Max"} and len(node.input) == 2 else None
+        small = least is not None and bool((least <= NEARLY_NOTHING).all())
+        return length_of(node.input[0]) if node.op_type == "Expand" or small else None
+
+    def scaled(node: NodeProto) -> list[NodeProto] | None:
+        length = node if node.op_type == "ReduceL2" else length_of(node.input[1]) if node.op_type == "Div" else None
+        shape = known.shape(length.input[0]) if length is not None else None
+        if length is None or shape is None:
+            return None
+        x, output, kept = length.input[0], node.output[0], attributes(length).get("keepdims", 1)
+        axes = length.input[1] if len(length.input) > 1 else known.constant(f"{output}/axes", np.arange(len(shape)))
+        if node is not length:
+            divided = node.input[0] == x and kept
+            return known.formula(UNIT, {"x": x, "axes": axes}, output) if divided else None
+        if kept:
+            return known.formula(LENGTH, {"x": x, "axes": axes}, output)
+        squeezed = helper.make_node("Squeeze", [f"{output}/kept", axes], [output])
+        return [*known.formula(LENGTH, {"x": x, "axes": axes}, f"{output}/kept"), squeezed]
+
+    if changed := replace_nodes(known.graph, scaled):
+        drop_unused(known.graph)
+    return changed
