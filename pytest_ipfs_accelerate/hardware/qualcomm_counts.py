@@ -77,6 +77,20 @@ def drop_unused(graph: GraphProto) -> None:
     graph.node.extend(reversed(kept))
 
 
+def write_down_true_places(known: Known) -> int:
+    """``NonZero`` of a constant as a constant, which ONNX Runtime does not fold (the patches behind the summaries of
+    nemotron_h_omni's pictures, which stand where the sizes of these say)."""
+
+    def written(node: NodeProto) -> list[NodeProto] | None:
+        mask = known.number(node.input[0]) if node.op_type == "NonZero" else None
+        if mask is None:
+            return None
+        known.constant(node.output[0], np.array(np.nonzero(mask), np.int64))
+        return []
+
+    return replace_nodes(known.graph, written)
+
+
 def gather_all_places(known: Known) -> dict[str, str]:
     """The vectors where a mask is true (``NonZero``, and a ``GatherND`` by it), with others behind them, as many as the mask
     has places: so many sounds of a batch are no padding, and so many tokens are replaced by them, each by its number. Only

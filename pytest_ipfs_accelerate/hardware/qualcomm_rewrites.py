@@ -25,6 +25,7 @@ from .qualcomm_counts import (
     leave_out_empty_outputs,
     put_in_rows,
     take_out_nothing,
+    write_down_true_places,
 )
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
 from .qualcomm_functions import write_out_acos, write_out_asinh
@@ -107,6 +108,9 @@ def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixe
     """The graph for inputs of these sizes as the HTP takes it."""
     model = at_sizes(model, sizes)
     counts: dict[str, int] = {}
+    if count := write_down_true_places(Known(model.graph)):
+        counts["true places of constants"] = count
+        model = at_sizes(model, sizes)
     if empty := leave_out_empty_outputs(Known(model.graph)):
         counts["outputs that hold nothing"] = len(empty)
     totals: dict[str, str] = {}

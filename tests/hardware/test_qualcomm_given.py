@@ -16,7 +16,8 @@ from qualcomm_graphs import BOUND, departure, floats
 
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.qualcomm import PROVIDER, HtpRunner
-from pytest_ipfs_accelerate.hardware.qualcomm_given import inputs_of_sizes
+from pytest_ipfs_accelerate.hardware.qualcomm_fixed import at_sizes
+from pytest_ipfs_accelerate.hardware.qualcomm_given import inputs_of_sizes, with_given
 
 ROWS = """
     patches = ReduceProd<keepdims = 0>({counted}, first)
@@ -85,3 +86,27 @@ def test_what_is_a_size(counted: str, before: str, inputs: str, found: set[str])
     name = inputs.split()[-1]
     model = graph(name if counted == "grid" else counted, before, inputs)
     assert inputs_of_sizes(model.graph) == found
+
+
+PLACES = """
+    end = Squeeze(grid)
+    numbers = Range(zero, end, one)
+    kept = Greater(numbers, one)
+    places = NonZero(kept)
+    row = Reshape(places, last)
+    y = Gather(x, row)
+"""
+
+
+def test_true_places_that_a_size_says_are_constants() -> None:
+    """Where the last line fails, ONNX Runtime folds them, and nothing is left to do."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 20]> small (float[n, 4] x, int64[1] grid) => (float[m, 4] y) '
+        f"<int64 zero = {{0}}, int64 one = {{1}}, int64[1] last = {{-1}}> {{ {PLACES} }}"
+    )
+    inputs = {"x": floats(6, 4), "grid": np.array([5])}
+    htp = runner(model)
+    assert departure(inputs["x"][2:5], htp.run(inputs)[0]) < BOUND
+    assert htp.rewritten["true places of constants"] == 1
+    graph = at_sizes(with_given(model, {"grid": inputs["grid"]}), {"x": (6, 4)}).graph
+    assert any(node.op_type == "NonZero" for node in graph.node)
