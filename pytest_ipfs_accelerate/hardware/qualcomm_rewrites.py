@@ -28,7 +28,7 @@ from .qualcomm_counts import (
     write_down_true_places,
 )
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
-from .qualcomm_functions import write_out_acos, write_out_asinh
+from .qualcomm_functions import subtract_logarithms, write_out_acos, write_out_asinh
 from .qualcomm_lengths import take_lengths_of_parts
 from .qualcomm_norms import divide_in_norms, multiply_into_powers
 from .qualcomm_operators import (
@@ -174,6 +174,7 @@ FIXED = {
     "bounded powers": bound_powers,
     "Acos by half of its angle": write_out_acos,
     "Asinh by logarithms": write_out_asinh,
+    "logarithms of quotients as differences": subtract_logarithms,
     "Softplus as a logarithm": write_out_softplus,
     "Sigmoid as a power below zero": write_out_sigmoid,
     "functions apart from products": keep_functions_apart,

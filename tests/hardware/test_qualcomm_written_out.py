@@ -227,3 +227,27 @@ def test_an_edge_is_padded_with_the_same(mode: str) -> None:
     pads = {"p": whole(0, 1, 2, 1, 0, 0, 3, 1)}
     graph = Graph("Pad as Gather", [node("Pad", "x p", mode=mode)], {"x": floats(2, 3, 4, 5)}, pads)
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
+
+
+def logit(least: float = 1e-5) -> Graph:
+    """As the models of detr write the inverse of a sigmoid."""
+    nodes = [
+        *(node("Sub", "one x", "rest"), node("Clip", "x least", "above"), node("Clip", "rest least", "below")),
+        *(node("Div", "above below", "quotient"), node("Log", "quotient")),
+    ]
+    x = np.array([[0, 0.25, 0.5, 0.75, 1, 1]], np.float32).repeat(4, 0)
+    constants = {"one": np.array(1, np.float32), "least": np.array(least, np.float32)}
+    return Graph("logarithms of quotients as differences", nodes, {"x": x}, constants)
+
+
+def test_a_logarithm_of_a_quotient_beyond_fp16_is_a_difference() -> None:
+    expected = logit().expected()
+    assert departure(expected, logit().on_the_htp(fixed=False)) > 5 * BOUND, "the HTP computes it right now"
+    assert departure(expected, logit().on_the_htp(fixed=True)) < BOUND
+    np.testing.assert_allclose(logit().rewritten_on_the_cpu(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("least", [0, -1])
+def test_logarithms_of_what_may_be_nothing_stay(least: float) -> None:
+    graph = logit(least)
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
