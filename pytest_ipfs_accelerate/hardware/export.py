@@ -35,7 +35,7 @@ from . import (  # noqa: F401 (what they replace is registered by their import)
 from .caches import CACHES
 from .export_experts import batched_experts
 from .export_graph import make_nothing_anew, restore_initializers
-from .export_patches import patched, without_loss
+from .export_patches import as_before, patched, without_loss
 from .export_shapes import Axes, only_varying, varying_axes
 from .parts import (
     IN_PARTS,
@@ -103,6 +103,7 @@ def export_program(
         without_loss(checkpoint.model),
         only_varying(inputs, axes),
         batched_experts(checkpoint.model),
+        as_before(checkpoint.model),
     ):
         # torch's own copying of a tree specification; a user's run with -W error is not about it.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated", category=FutureWarning)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
@@ -327,3 +327,16 @@ def without_loss(model: PreTrainedModel) -> Iterator[None]:
     finally:
         if asked:
             model.config.return_loss = asked
+
+
+@contextmanager
+def as_before(model: nn.Module) -> Iterator[None]:
+    """What the forward of a module sets on itself while it is traced (the length of the text, modeling_funnel.py:87) is taken
+    back: it is part of the trace, which a copy of the model would copy."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)

@@ -39,7 +39,7 @@ from .caches import in_decode
 from .export import WHOLE
 from .export_experts import batched_experts
 from .export_inputs import prepared_as_taken
-from .export_patches import patched, without_loss
+from .export_patches import as_before, patched, without_loss
 from .generate import STAGES
 from .parts import (
     IN_PARTS,
@@ -227,7 +227,7 @@ def export_call(
     model: Any = component.model
     config = DynamoConfig(dynamic_shapes=dynamic_shapes)
     # Grouped experts count tokens by a histogram and multiply by groups of that size, which depends on data.
-    with patched(), without_loss(model), batched_experts(model):
+    with patched(), without_loss(model), batched_experts(model), as_before(model):
         program, metadata = exporter.export_program(model, {**arguments, **component.flags}, config)
     return program, metadata
 

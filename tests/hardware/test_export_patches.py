@@ -3,6 +3,7 @@ or a length other than its own."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from transformers.models.mistral3.modeling_mistral3 import Mistral3PatchMerger
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
 from pytest_ipfs_accelerate.hardware.export import export_program
-from pytest_ipfs_accelerate.hardware.export_patches import patched, without_loss
+from pytest_ipfs_accelerate.hardware.export_patches import as_before, patched, without_loss
 from pytest_ipfs_accelerate.hardware.export_recurrences import solve_unit_lower
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
 from pytest_ipfs_accelerate.hardware.parts import outermost
@@ -330,6 +331,21 @@ def test_the_loss_is_left_out_for_a_time() -> None:
     with without_loss(model):
         assert model.config.return_loss is False
     assert model.config.return_loss is True
+
+
+def test_what_a_trace_sets_on_a_module_is_taken_back() -> None:
+    model: Any = nn.Sequential(nn.Linear(2, 2))
+    model[0].seen = 3
+    with as_before(model):
+        model[0].seen = model[0].length = torch.ones(2)
+    assert (model[0].seen, hasattr(model[0], "length")) == (3, False)
+    assert model(torch.ones(1, 2)).shape == (1, 2)
+
+
+def test_a_model_can_be_copied_after_its_trace() -> None:
+    task = task_on(recipe("funnel", "feature-extraction"), "feature-extraction")
+    export_program(task.checkpoint, task.encode(list(task.samples())), generates=False)
+    copy.deepcopy(task.checkpoint.model)
 
 
 def test_a_part_in_another_is_no_part_of_its_own() -> None:
