@@ -105,7 +105,7 @@ def gather_all_places(known: Known) -> dict[str, str]:
     changed: dict[str, str] = {}
 
     def gathered(node: NodeProto) -> list[NodeProto] | None:
-        mask = _mask_of(node, by_output)
+        mask = _mask_of(known, node, by_output)
         if not mask:
             return None
         shape, whole, output = known.shape(mask), known.shape(node.input[0]), node.output[0]
@@ -134,13 +134,29 @@ def gather_all_places(known: Known) -> dict[str, str]:
     return changed
 
 
-def _mask_of(node: NodeProto, by_output: Mapping[str, NodeProto]) -> str:
+def _mask_of(known: Known, node: NodeProto, by_output: Mapping[str, NodeProto]) -> str:
     """The mask by whose true places a ``GatherND`` gathers; empty where it is another node, or gathers otherwise."""
     if node.op_type != "GatherND" or attributes(node).get("batch_dims", 0):
         return ""
-    turned = by_output.get(node.input[1])
-    found = by_output.get(turned.input[0]) if turned is not None and turned.op_type == "Transpose" else None
-    return found.input[0] if found is not None and found.op_type == "NonZero" else ""
+
+    def before(name: str, kind: str) -> str:
+        """What a node of this kind, along the second of two axes or of one operand, made a value of."""
+        found = by_output.get(name)
+        if found is None or found.op_type != kind:
+            return ""
+        axis = known.number(found.input[1]) if kind in {"Squeeze", "Unsqueeze"} and len(found.input) > 1 else None
+        return found.input[0] if len(found.input) == 1 or (axis is not None and axis.tolist() in ([1], [-1])) else ""
+
+    if mask := before(before(node.input[1], "Transpose"), "NonZero"):
+        return mask
+    # As an index of one axis is translated: the places as a row, which is expanded to the shape that it has.
+    row = before(node.input[1], "Unsqueeze")
+    expanded = by_output.get(row)
+    if expanded is not None and expanded.op_type == "Expand":
+        row, own = expanded.input[0], before(expanded.input[1], "Shape")
+        if row not in (own, before(own, "Max")):
+            return ""
+    return before(before(before(row, "Squeeze"), "Transpose"), "NonZero")
 
 
 _ONE_BY_ONE = frozenset({"Cast", "Identity", "Gelu", "Relu", "Sigmoid", "Add", "Mul", "Div", "Sub", "Pow"})

@@ -45,6 +45,27 @@ MASKED = [
     node("Transpose", "columns", "rows", perm=[1, 0]),
 ]
 MASK = np.array([[-1, 1, -1, 1, 1], [1, 1, -1, -1, 1]], np.float32)
+
+
+def of_one_axis(before: str = "", shape: str = "row", columns: int = -1) -> Graph:
+    """As torch's index by a mask of one axis is translated; ``before`` is a first place that is put before all."""
+    nodes = [
+        *(
+            node("Less", "mask zero", "true"),
+            node("NonZero", "true", "places"),
+            node("Transpose", "places", "turned", perm=[1, 0]),
+        ),
+        node("Squeeze", "turned second", "found"),
+        node("Concat", "first found", "row", axis=0) if before else node("Identity", "found", "row"),
+        *(node("Max", "row", "most"), node("Shape", shape, "shape"), node("Expand", "row shape", "rows")),
+        *(node("Unsqueeze", "rows columns", "indices"), node("GatherND", "x indices", "taken")),
+        node("Gather", "taken some", axis=0),
+    ]
+    constants = {"zero": np.array(0, np.float32), "second": whole(1), "columns": whole(columns), "some": whole(1, 0)}
+    inputs = {"x": floats(5, 8), "mask": MASK[1]}
+    return Graph("all of those where a mask is true", nodes, inputs, {**constants, "first": whole(2)})
+
+
 TRUE = int((MASK < 0).sum())
 REFUSED = {
     **{
@@ -96,6 +117,7 @@ REFUSED = {
         {"x": floats(2, 5, 8), "mask": MASK},
         {"zero": np.array(0, np.float32), "some": whole(3, 0, 2, 2)},
     ),
+    "all of one axis": of_one_axis(),
     "all, normalised": Graph(
         "all of those where a mask is true",
         [
@@ -287,7 +309,17 @@ def test_scores_that_a_number_scales_are_compiled_with_a_vector() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["last", "all", "all, taken one by one", "all, normalised", "Booleans", "rows", "sums of products"]
+    "case",
+    [
+        "last",
+        "all",
+        "all, taken one by one",
+        "all of one axis",
+        "all, normalised",
+        "Booleans",
+        "rows",
+        "sums of products",
+    ],
 )
 def test_a_rewrite_changes_no_number(case: str) -> None:
     np.testing.assert_allclose(REFUSED[case].rewritten_on_the_cpu(), REFUSED[case].expected(), rtol=1e-5, atol=1e-6)
@@ -334,6 +366,11 @@ def test_who_asks_for_the_number_of_true_places_gets_it(case: tuple[list[NodePro
         {"zero": np.array(0, np.float32), "none": whole(0), **constants},
     )
     assert "all of those where a mask is true" not in rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+@pytest.mark.parametrize("graph", [of_one_axis("first"), of_one_axis(shape="turned"), of_one_axis(columns=0)])
+def test_other_places_are_not_those_where_a_mask_is_true(graph: Graph) -> None:
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
 
 
 EQUATIONS = {
