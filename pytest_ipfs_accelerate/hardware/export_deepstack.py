@@ -6,7 +6,7 @@ How many tokens a mask picks depends on data: Qualcomm's HTP has no ``NonZero``.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -40,14 +40,15 @@ def added_before_layers(original: Any) -> Any:
 
     @wraps(original)
     def forward(self: Any, *args: Any, vision_mask: Any = None, deepstack_features: Any = None, **kwargs: Any) -> Any:
-        process = added_in_place(None)
+        process, given = added_in_place(None), deepstack_features or {}
+
+        def added(features: Tensor, layer: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return process(layer, inputs[0], vision_mask[..., 0], features), *inputs[1:]
+
         with ExitStack() as hooks:
-            for place, features in (deepstack_features or {}).items():
-
-                def added(layer: Any, inputs: tuple[Tensor, ...], features: Tensor = features) -> tuple[Tensor, ...]:
-                    return process(layer, inputs[0], vision_mask[..., 0], features), *inputs[1:]
-
-                hooks.callback(self.layers[place].register_forward_pre_hook(added).remove)
+            for place, layer in enumerate(self.layers):
+                if place in given:
+                    hooks.callback(layer.register_forward_pre_hook(partial(added, given[place])).remove)
             return original(self, *args, **kwargs)
 
     return forward

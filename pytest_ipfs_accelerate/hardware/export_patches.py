@@ -329,14 +329,19 @@ def without_loss(model: PreTrainedModel) -> Iterator[None]:
             model.config.return_loss = asked
 
 
+_TRACED = (FakeTensor, torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
 @contextmanager
 def as_before(model: nn.Module) -> Iterator[None]:
-    """What the forward of a module sets on itself while it is traced (the length of the text, modeling_funnel.py:87) is taken
-    back: it is part of the trace, which a copy of the model would copy."""
+    """What the forward of a module sets on itself while it is traced and is part of the trace (the length of the text,
+    modeling_funnel.py:87) is taken back: a copy of the model would copy the trace."""
     before = [(module, dict(vars(module))) for module in model.modules()]
     try:
         yield
     finally:
         for module, attributes in before:
-            vars(module).clear()
-            vars(module).update(attributes)
+            for name, value in list(vars(module).items()):
+                if any(isinstance(leaf, _TRACED) for leaf in tree_leaves(value)):
+                    delattr(module, name)
+                    vars(module).update({name: attributes[name]} if name in attributes else {})

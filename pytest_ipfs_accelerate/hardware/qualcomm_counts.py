@@ -83,7 +83,7 @@ def write_down_true_places(known: Known) -> int:
 
     def written(node: NodeProto) -> list[NodeProto] | None:
         mask = known.number(node.input[0]) if node.op_type == "NonZero" else None
-        if mask is None:
+        if mask is None or not mask.ndim:
             return None
         known.constant(node.output[0], np.array(np.nonzero(mask), np.int64))
         return []
@@ -160,7 +160,8 @@ def _mask_of(known: Known, node: NodeProto, by_output: Mapping[str, NodeProto]) 
 
 
 _ONE_BY_ONE = frozenset({"Cast", "Identity", "Gelu", "Relu", "Sigmoid", "Add", "Mul", "Div", "Sub", "Pow"})
-_ALONG_A_VECTOR = frozenset({"LayerNormalization", "MatMul", "Gemm"})
+_MATRICES = {"LayerNormalization": 0, "MatMul": 1, "Gemm": 1}
+"""Operators along a vector: with how many matrices, before the rows that they add or scale by."""
 
 
 class _Readers:
@@ -180,16 +181,15 @@ class _Readers:
             if not read or (read == [node.input[0]] and self._takes(node)):
                 continue
             form = self._kept(node, forms)
-            if form is None or self.outputs.intersection(node.output):
+            if form is None or len(node.output) > 1 or self.outputs.intersection(node.output):
                 return True
             forms[node.output[0]] = form
         return False
 
     def _takes(self, reader: NodeProto) -> bool:
         """Whether a node takes vectors by their numbers, counted from the first."""
-        if reader.op_type == "GatherND":
-            return not attributes(reader).get("batch_dims", 0)
-        if reader.op_type != "Gather" or attributes(reader).get("axis", 0):
+        found = attributes(reader)
+        if reader.op_type not in {"Gather", "GatherND"} or found.get("axis", 0) or found.get("batch_dims", 0):
             return False
         number = self.known.number(reader.input[1])
         return number is None or bool((number >= 0).all())
@@ -198,7 +198,7 @@ class _Readers:
         """The form of what a node gives that does the same to each vector, and leaves them in their order."""
         if reader.op_type == "Reshape":
             target = self.known.number(reader.input[1])
-            kept = target is not None and target[0] == -1 and bool((target[1:] > 0).all())
+            kept = target is not None and target.size and target[0] == -1 and bool((target[1:] > 0).all())
             return (reader.output[0], target.size) if target is not None and kept else None
         given = [forms[name] for name in reader.input if name in forms]
         others = [self.known.number(name) for name in reader.input if name not in forms]
@@ -206,7 +206,7 @@ class _Readers:
         if any(another != form for another in given) or any(other is None for other in others):
             return None
         if reader.op_type in _ONE_BY_ONE:
-            alike = all(other is not None and (other.size == 1 or other.ndim < axes) for other in others)
+            alike = all(other is not None and other.ndim < axes + (other.size == 1) for other in others)
             return form if alike else None
         once = reader.input[0] in forms and len(given) == 1 and axes > 1
         return form if once and self._along(reader, axes) else None
@@ -217,7 +217,13 @@ class _Readers:
         if reader.op_type == "ReduceMean":
             axis = self.known.number(reader.input[1]) if len(reader.input) > 1 else None
             return axis is not None and axis.tolist() in ([-1], [axes - 1]) and found.get("keepdims", 1) == 1
-        return reader.op_type in _ALONG_A_VECTOR and found.get("axis", -1) == -1 and not found.get("transA", 0)
+        if reader.op_type not in _MATRICES or found.get("axis", -1) != -1 or found.get("transA", 0):
+            return False
+        weights = [self.known.number(name) for name in reader.input[1:]]
+        matrices, rows = weights[: _MATRICES[reader.op_type]], weights[_MATRICES[reader.op_type] :]
+        return all(weight is not None and weight.ndim == 2 for weight in matrices) and all(
+            weight is not None and weight.ndim < 2 for weight in rows
+        )
 
 
 def _places(known: Known, mask: str, length: int, output: str) -> list[NodeProto]:

@@ -69,21 +69,25 @@ def write_out_asinh(known: Known) -> int:
     return _write_out(known, "Asinh", ASINH)
 
 
+SMALL = 1e-3
+"""Divided by less than this, a number may be one that fp16 has not."""
+
+
 def subtract_logarithms(known: Known) -> int:
-    """The logarithm of a quotient, of what is raised to more than nothing, as a difference of logarithms: fp16 ends before 1
+    """The logarithm of a quotient, of what is raised to nearly nothing, as a difference of logarithms: fp16 ends before 1
     divided by 1e-5, so that a box of pp_doclayout_v3 that ends where its picture does is 4% off."""
     by_output = {name: node for node in known.graph.node for name in node.output}
 
-    def positive(name: str) -> bool:
+    def nearly_nothing(name: str) -> bool:
         node = by_output.get(name)
         if node is None or node.op_type not in {"Clip", "Max"} or len(node.input) < 2:
             return False
         least = known.number(node.input[1])
-        return least is not None and bool((least > 0).all())
+        return least is not None and bool(((least > 0) & (least < SMALL)).all())
 
     def subtracted(node: NodeProto) -> list[NodeProto] | None:
         quotient = by_output.get(node.input[0]) if node.op_type == "Log" else None
-        if quotient is None or quotient.op_type != "Div" or not all(map(positive, quotient.input)):
+        if quotient is None or quotient.op_type != "Div" or not all(map(nearly_nothing, quotient.input)):
             return None
         parts = [f"{node.output[0]}/{part}" for part in ("above", "below")]
         logarithms = [helper.make_node("Log", [x], [part]) for x, part in zip(quotient.input, parts, strict=True)]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from .qualcomm_counts import drop_unused
 from .qualcomm_fixed import Known, attributes
@@ -38,8 +38,8 @@ UNIT = f"""{PARTS}
 }}
 """
 
-NEARLY_NOTHING = 1e-6
-"""What a length is raised to at the most before it divides: the HTP tells no such length from nothing."""
+NEARLY_NOTHING = 1e-9
+"""What a length is raised to at the most before it divides: fp16 has no such numbers."""
 
 
 def take_lengths_of_parts(known: Known) -> int:
@@ -58,12 +58,15 @@ def take_lengths_of_parts(known: Known) -> int:
     def scaled(node: NodeProto) -> list[NodeProto] | None:
         length = node if node.op_type == "ReduceL2" else length_of(node.input[1]) if node.op_type == "Div" else None
         shape = known.shape(length.input[0]) if length is not None else None
-        if length is None or shape is None:
+        if length is None or shape is None or known.type(length.input[0]) != TensorProto.FLOAT:
             return None
         x, output, kept = length.input[0], node.output[0], attributes(length).get("keepdims", 1)
-        axes = length.input[1] if len(length.input) > 1 else known.constant(f"{output}/axes", np.arange(len(shape)))
+        axes = length.input[1] if len(length.input) > 1 else ""
+        if not axes and attributes(length).get("noop_with_empty_axes", 0):
+            return None
+        axes = axes or known.constant(f"{output}/axes", np.arange(len(shape)))
         if node is not length:
-            divided = node.input[0] == x and kept
+            divided = node.input[0] == x and kept and known.shape(output) == shape
             return known.formula(UNIT, {"x": x, "axes": axes}, output) if divided else None
         if kept:
             return known.formula(LENGTH, {"x": x, "axes": axes}, output)

@@ -141,6 +141,8 @@ def multiply_into_powers(known: Known) -> int:
         power = known.number(node.input[1]) if node.op_type == "Pow" else None
         if power is None or power.size != 1 or power.item() not in (2, 4) or node.output[0] in normed:
             return None
+        if known.shape(node.output[0]) != known.shape(node.input[0]):
+            return None
         x, output = node.input[0], node.output[0]
         square = output if power.item() == 2 else f"{output}/square"
         squared = helper.make_node("Mul", [x, x], [square])

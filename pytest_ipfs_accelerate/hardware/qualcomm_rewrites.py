@@ -109,8 +109,8 @@ def rewrite_fixed(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Fixe
     """The graph for inputs of these sizes as the HTP takes it."""
     model = at_sizes(model, sizes)
     counts: dict[str, int] = {}
-    if count := write_down_true_places(Known(model.graph)):
-        counts["true places of constants"] = count
+    while count := write_down_true_places(Known(model.graph)):
+        counts["true places of constants"] = counts.get("true places of constants", 0) + count
         model = at_sizes(model, sizes)
     if empty := leave_out_empty_outputs(Known(model.graph)):
         counts["outputs that hold nothing"] = len(empty)

@@ -62,13 +62,13 @@ LAYERS = "granite4_vision.modeling_granite4_vision.Granite4VisionTextModel.forwa
 
 
 def layered(function: Any) -> Call:
-    """A language model of three layers, of which the first and the last are given something."""
+    """A language model of three layers, of which the first and the last are given something, and one that is not there."""
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 3, "vocab_size": 20}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
     model = Granite4VisionTextModel(Granite4VisionTextConfig(**sizes, **heads)).eval()
 
     def call(embeds: Tensor, mask: Tensor, first: Tensor, last: Tensor) -> Tensor:
-        given = {"vision_mask": mask[..., None], "deepstack_features": {0: first, 2: last}}
+        given = {"vision_mask": mask[..., None], "deepstack_features": {0: first, 2: last, 3: first}}
         states: Tensor = function(model, inputs_embeds=embeds, use_cache=False, **given).last_hidden_state
         return states
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from cases import recipe, task_on
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from traces import Call, Calls, Inputs, original_of, same, takes_another
 from transformers import (
     Mistral3Config,
@@ -336,10 +336,22 @@ def test_the_loss_is_left_out_for_a_time() -> None:
 def test_what_a_trace_sets_on_a_module_is_taken_back() -> None:
     model: Any = nn.Sequential(nn.Linear(2, 2))
     model[0].seen = 3
-    with as_before(model):
-        model[0].seen = model[0].length = torch.ones(2)
-    assert (model[0].seen, hasattr(model[0], "length")) == (3, False)
+    with as_before(model), FakeTensorMode():
+        model[0].seen = [torch.ones(2)]
+        model[0].length = torch.ones(2)
+        model[0].kept = 4
+    assert (model[0].seen, hasattr(model[0], "length"), model[0].kept) == (3, False, 4)
     assert model(torch.ones(1, 2)).shape == (1, 2)
+
+
+def test_hidden_states_are_collected_once_after_a_trace() -> None:
+    """transformers says on a module that its hooks are there: who takes that back has them twice."""
+    task = task_on(recipe("llama", "feature-extraction"), "feature-extraction")
+    inputs = task.encode(list(task.samples()))
+    export_program(task.checkpoint, inputs, generates=False)
+    model: Any = task.checkpoint.model
+    states = model(**inputs, output_hidden_states=True).hidden_states
+    assert len(states) == 1 + model.config.num_hidden_layers
 
 
 def test_a_model_can_be_copied_after_its_trace() -> None:

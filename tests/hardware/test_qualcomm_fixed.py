@@ -342,7 +342,25 @@ ASKS: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
     ),
     "a matrix before": ([node("MatMul", "w taken", "asked")], {"w": floats(3, TRUE)}),
     "a matrix turned": ([node("Gemm", "taken w", "asked", transA=1)], {"w": floats(TRUE, 3)}),
-    "among each other": ([node("MatMul", "taken taken", "asked")], {}),
+    "among each other": (
+        [node("MatMul", "taken w", "square"), node("MatMul", "square square", "asked")],
+        {"w": floats(8, TRUE)},
+    ),
+    "by a vector": (
+        [node("MatMul", "taken w", "numbers"), node("ReduceMean", "numbers along", "asked")],
+        {"w": floats(8), "along": whole(-1)},
+    ),
+    "by several matrices": ([node("MatMul", "taken w", "asked")], {"w": floats(3, 8, 4)}),
+    "a product plus a number for each": (
+        [node("Gemm", "taken w c", "asked")],
+        {"w": floats(8, 4), "c": floats(TRUE, 4)},
+    ),
+    "scaled by a number for each": (
+        [node("LayerNormalization", "taken scale", "asked", axis=-1)],
+        {"scale": floats(TRUE, 8)},
+    ),
+    "with an axis before": ([node("Add", "taken one", "asked")], {"one": floats(1, 1, 1)}),
+    "from the end, by several": ([node("GatherND", "taken ends", "asked")], {"ends": np.array([[-1]])}),
     "turned": ([node("Transpose", "taken", "asked", perm=[1, 0])], {}),
     "in another order": (
         [

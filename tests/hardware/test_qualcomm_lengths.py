@@ -61,8 +61,9 @@ def test_a_length_keeps_its_axes_or_not(settings: dict[str, int], axes: list[int
 
 
 OTHERS: dict[str, tuple[list[NodeProto], float]] = {
-    "another vector": ([node("Neg", "x", "other"), node("Div", "other divisor")], 1e-12),
+    "another vector": ([node("Expand", "raised shape", "divisor"), node("Div", "minus divisor")], 1e-12),
     "raised by much": ([node("Div", "x divisor")], 100.0),
+    "into more": ([node("Expand", "raised more", "divisor"), node("Div", "x divisor")], 1e-12),
 }
 
 
@@ -70,7 +71,10 @@ OTHERS: dict[str, tuple[list[NodeProto], float]] = {
 def test_what_is_not_divided_by_its_own_length_is_divided(case: tuple[list[NodeProto], float]) -> None:
     nodes, least = case
     graph = normalised(least)
-    graph = graph._replace(nodes=[*graph.nodes[:-1], *nodes])
+    graph = graph._replace(
+        nodes=[*graph.nodes[: -len(nodes)], *nodes],
+        constants={**graph.constants, "more": whole(3, 2, 16, 28), "minus": -floats(2, 16, 28)},
+    )
     written = rewrite_fixed(graph.model(), graph.sizes()).model.graph.node
     assert any(each.op_type == "Div" and each.input[1] == "divisor" for each in written)
     np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5)
