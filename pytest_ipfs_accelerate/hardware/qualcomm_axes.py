@@ -39,7 +39,7 @@ _ELEMENTWISE = frozenset(
 _OVER_FOUR = frozenset(
     {
         *("Ceil", "Cos", "Erf", "Exp", "Floor", "Log", "Max", "Min", "Neg", "Round", "Sign", "Sin", "Sqrt", "Tanh"),
-        *("And", "CumSum", "LayerNormalization", "LogSoftmax", "Or", "Xor"),
+        *("And", "BatchNormalization", "CumSum", "LayerNormalization", "LogSoftmax", "Or", "Xor"),
     }
 )
 """Operators that the HTP takes over four axes at most."""
@@ -276,6 +276,14 @@ class _Writer:
             return False
         view = self.viewed(data, [prod(shape[:-1]), shape[-1]])
         self.put(*self.make("LayerNormalization", [view, *weights], **{**self.attributes, "axis": -1}))
+        return True
+
+    def _batchnormalization(self) -> bool:
+        data, *numbers = self.node.input
+        if len(self.node.output) != 1:
+            return False
+        view = self.viewed(data, _about(self.shape(data), 1))
+        self.put(*self.make("BatchNormalization", [view, *numbers], **self.attributes))
         return True
 
     def _matmul(self) -> bool:

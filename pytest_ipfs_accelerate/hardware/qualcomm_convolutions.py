@@ -14,9 +14,6 @@ from .qualcomm_operators import replace_nodes
 SPAN = 8
 """A longer kernel comes out wrong."""
 
-MOST_FOR_BATCHES = 4
-"""Over more axes than these there is no ``BatchNormalization``."""
-
 TILE = 8
 """Of such a kernel, where this divides the length of the result."""
 
@@ -45,33 +42,6 @@ def convolve_one_further(known: Known) -> int:
         ]
 
     return replace_nodes(known.graph, further)
-
-
-def scale_by_batches(known: Known) -> int:
-    """``BatchNormalization`` over five axes by constants as a product and a sum: the HTP has it over four (emu3's pictures)."""
-
-    def scaled(node: NodeProto) -> list[NodeProto] | None:
-        shape, output = known.shape(node.output[0]), node.output[0]
-        numbers = [known.number(name) for name in node.input[1:5]] if node.op_type == "BatchNormalization" else []
-        if shape is None or len(shape) <= MOST_FOR_BATCHES or len(numbers) < 4:
-            return None
-        rows = [row.astype(np.float64) for row in numbers if row is not None]
-        if len(rows) < 4 or attributes(node).get("training_mode", 0):
-            return None
-        scale, added, mean, variance = rows
-        factor = scale / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
-        column = [-1] + [1] * (len(shape) - 2)
-        by, plus = (
-            known.constant(f"{output}/{part}", row.astype(np.float32).reshape(column))
-            for part, row in (("factor", factor), ("added", added - mean * factor))
-        )
-        product = f"{output}/product"
-        return [
-            helper.make_node("Mul", [node.input[0], by], [product]),
-            helper.make_node("Add", [product, plus], [output]),
-        ]
-
-    return replace_nodes(known.graph, scaled)
 
 
 def lay_out_patches(known: Known) -> int:

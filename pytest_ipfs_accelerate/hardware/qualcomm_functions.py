@@ -1,4 +1,4 @@
-"""Functions that Qualcomm's HTP has not, as formulas of those that it has, in the standard's own notation."""
+"""Functions that Qualcomm's HTP has not, or that leave fp16 on their way, as formulas of those that it has."""
 
 from __future__ import annotations
 

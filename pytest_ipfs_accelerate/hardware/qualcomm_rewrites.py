@@ -17,7 +17,6 @@ from .qualcomm_convolutions import (
     convolve_one_further,
     lay_out_patches,
     pad_by_gathering,
-    scale_by_batches,
     take_before_convolving,
 )
 from .qualcomm_counts import (
@@ -161,7 +160,6 @@ FIXED = {
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
     "strides of Conv as Slice": take_before_convolving,
-    "BatchNormalization as Mul and Add": scale_by_batches,
     "Col2Im as Transpose": lay_out_patches,
     "Pad as Gather": pad_by_gathering,
     "AveragePool with its padding": average_with_padding,

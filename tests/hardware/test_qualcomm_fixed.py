@@ -94,6 +94,12 @@ REFUSED = {
         {"x": floats(4, 2, 2, 2, 48)},
         {"w": floats(48, 64)},
     ),
+    "batches": Graph(
+        "operators over fewer axes",
+        [node("BatchNormalization", "x scale added mean variance", epsilon=1e-3)],
+        {"x": floats(2, 4, 3, 5, 6)},
+        {"scale": floats(4), "added": floats(4), "mean": floats(4), "variance": np.abs(floats(4))},
+    ),
     "last": Graph(
         "last of those where a mask is true",
         [

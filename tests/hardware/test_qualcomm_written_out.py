@@ -58,12 +58,6 @@ REFUSED = {
         "Acos by half of its angle", [node("Acos", "x")], {"x": np.linspace(-1, 1, 64, dtype=np.float32).reshape(2, 32)}
     ),
     "asinh": Graph("Asinh by logarithms", [node("Asinh", "x")], {"x": 4 * floats(2, 32)}),
-    "batches of five axes": Graph(
-        "BatchNormalization as Mul and Add",
-        [node("BatchNormalization", "x scale added mean variance", epsilon=1e-3)],
-        {"x": floats(2, 4, 3, 5, 6)},
-        {"scale": floats(4), "added": floats(4), "mean": floats(4), "variance": np.abs(floats(4))},
-    ),
     "cubic": Graph(
         "cubic GridSample as products",
         [node("GridSample", "x points", mode="cubic", padding_mode="border")],
@@ -257,14 +251,3 @@ def test_a_logarithm_of_a_quotient_beyond_fp16_is_a_difference() -> None:
 def test_other_logarithms_stay(least: float) -> None:
     graph = logit(least)
     assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
-
-
-def test_batches_of_four_axes_stay() -> None:
-    graph = REFUSED["batches of five axes"]._replace(inputs={"x": floats(2, 4, 5, 6)})
-    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
-    assert departure(graph.expected(), graph.on_the_htp(fixed=False)) < BOUND
-
-
-def test_batches_by_a_product_are_the_same() -> None:
-    graph = REFUSED["batches of five axes"]
-    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-4, atol=1e-5)
