@@ -1,5 +1,6 @@
-"""The lengths of vectors, and vectors of length 1: QNN's simulator 2.7 sums squares in fp16, so that nothing is longer than
-256, and divides by the inverse, which is nothing beyond 16,384 (swiftformer's queries are 40,000 long)."""
+"""The lengths of vectors, vectors of length 1, and what is divided by more than fp16 has the inverse of: QNN's simulator 2.7
+sums squares in fp16, so that nothing is longer than 256, and divides by the inverse, which is nothing beyond 16,384
+(swiftformer's queries are 40,000 long, and gemma3n_audio's means are of 262,144 numbers)."""
 
 from __future__ import annotations
 
@@ -74,5 +75,39 @@ def take_lengths_of_parts(known: Known) -> int:
         return [*known.formula(LENGTH, {"x": x, "axes": axes}, f"{output}/kept"), squeezed]
 
     if changed := replace_nodes(known.graph, scaled):
+        drop_unused(known.graph)
+    return changed
+
+
+LARGEST_DIVISOR = 8192.0
+"""Its inverse is a normal number of fp16, with all of its digits."""
+
+
+def divide_in_two(known: Known) -> int:
+    """``Div`` by a constant with numbers beyond :data:`LARGEST_DIVISOR` as a product with a power of two and a division by what
+    is left. Sums along an axis are multiplied before they grow beyond fp16 (in gemma3n_audio, of squares, to 529,263)."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+
+    def parted(node: NodeProto) -> list[NodeProto] | None:
+        divisor = known.number(node.input[1]) if node.op_type == "Div" else None
+        if divisor is None or divisor.dtype != np.float32 or not (np.abs(divisor) > LARGEST_DIVISOR).any():
+            return None
+        x, output = node.input[0], node.output[0]
+        sums = by_output.get(x)
+        is_sums = sums is not None and sums.op_type == "CumSum"
+        _, exponent = np.frexp((np.abs(divisor).max() if is_sums else divisor) / LARGEST_DIVISOR)
+        less = np.asarray(np.exp2(-np.maximum(exponent, 0)), np.float32)
+        factor = known.constant(f"{output}/less", less)
+        left = known.constant(f"{output}/divisor", np.asarray(divisor * less))
+        if sums is None or not is_sums:
+            multiplied = helper.make_node("Mul", [x, factor], [f"{output}/part"])
+            return [multiplied, helper.make_node("Div", [f"{output}/part", left], [output])]
+        summed = NodeProto()
+        summed.CopyFrom(sums)
+        summed.input[0], summed.output[0] = f"{output}/part", f"{output}/sums"
+        multiplied = helper.make_node("Mul", [sums.input[0], factor], [f"{output}/part"])
+        return [multiplied, summed, helper.make_node("Div", [f"{output}/sums", left], [output])]
+
+    if changed := replace_nodes(known.graph, parted):
         drop_unused(known.graph)
     return changed
