@@ -6,6 +6,7 @@ from onnx import NodeProto, helper
 
 from .qualcomm_counts import drop_unused
 from .qualcomm_fixed import Known
+from .qualcomm_lengths import write_out_reduction
 from .qualcomm_operators import replace_nodes
 
 ACOS = """
@@ -96,6 +97,27 @@ def subtract_logarithms(known: Known) -> int:
     if changed := replace_nodes(known.graph, subtracted):
         drop_unused(known.graph)
     return changed
+
+
+LOG_OF_SUM = """
+log_of_sum (float x, int64[n] axes) => (float y) {
+    largest = ReduceMax <keepdims = 1> (x, axes)
+    below = Sub (x, largest)
+    power = Exp (below)
+    sum = ReduceSum <keepdims = 1> (power, axes)
+    log = Log (sum)
+    y = Add (log, largest)
+}
+"""
+"""The logarithm of a sum of powers, each less than 1: fp16 ends at the power of 11."""
+
+
+def take_largest_out_of_logarithms(known: Known) -> int:
+    """``ReduceLogSumExp`` (the scores of granite_swa's attention) as :data:`LOG_OF_SUM`."""
+    return replace_nodes(
+        known.graph,
+        lambda node: write_out_reduction(known, node, LOG_OF_SUM) if node.op_type == "ReduceLogSumExp" else None,
+    )
 
 
 def _write_out(known: Known, kind: str, formula: str) -> int:

@@ -43,6 +43,33 @@ NEARLY_NOTHING = 1e-9
 """What a length is raised to at the most before it divides: fp16 has no such numbers."""
 
 
+def axes_of(known: Known, node: NodeProto) -> str:
+    """The constant of the axes that a reduction of floats leaves out, a new one where it names none; empty where it leaves out
+    nothing, or nobody knows its shape."""
+    shape = known.shape(node.input[0])
+    if shape is None or known.type(node.input[0]) != TensorProto.FLOAT:
+        return ""
+    if len(node.input) > 1 and node.input[1]:
+        return str(node.input[1])
+    is_nothing = attributes(node).get("noop_with_empty_axes", 0)
+    return "" if is_nothing else known.constant(f"{node.output[0]}/axes", np.arange(len(shape)))
+
+
+def write_out_reduction(known: Known, node: NodeProto, formula: str) -> list[NodeProto] | None:
+    """A reduction by a formula of ``x`` and ``axes`` that keeps its axes, which are left out after it where the node does."""
+    output = node.output[0]
+    axes = axes_of(known, node)
+    if not axes:
+        return None
+    inputs = {"x": node.input[0], "axes": axes}
+    if attributes(node).get("keepdims", 1):
+        return known.formula(formula, inputs, output)
+    return [
+        *known.formula(formula, inputs, f"{output}/kept"),
+        helper.make_node("Squeeze", [f"{output}/kept", axes], [output]),
+    ]
+
+
 def take_lengths_of_parts(known: Known) -> int:
     """``ReduceL2`` as :data:`LENGTH`, and the division of a vector by its length as :data:`UNIT`."""
     by_output = {name: node for node in known.graph.node for name in node.output}
@@ -57,22 +84,16 @@ def take_lengths_of_parts(known: Known) -> int:
         return length_of(node.input[0]) if node.op_type == "Expand" or small else None
 
     def scaled(node: NodeProto) -> list[NodeProto] | None:
-        length = node if node.op_type == "ReduceL2" else length_of(node.input[1]) if node.op_type == "Div" else None
+        if node.op_type == "ReduceL2":
+            return write_out_reduction(known, node, LENGTH)
+        length = length_of(node.input[1]) if node.op_type == "Div" else None
         shape = known.shape(length.input[0]) if length is not None else None
-        if length is None or shape is None or known.type(length.input[0]) != TensorProto.FLOAT:
+        axes = axes_of(known, length) if length is not None else ""
+        if length is None or not axes or shape is None or known.shape(node.output[0]) != shape:
             return None
-        x, output, kept = length.input[0], node.output[0], attributes(length).get("keepdims", 1)
-        axes = length.input[1] if len(length.input) > 1 else ""
-        if not axes and attributes(length).get("noop_with_empty_axes", 0):
+        if length.input[0] != node.input[0] or not attributes(length).get("keepdims", 1):
             return None
-        axes = axes or known.constant(f"{output}/axes", np.arange(len(shape)))
-        if node is not length:
-            divided = node.input[0] == x and kept and known.shape(output) == shape
-            return known.formula(UNIT, {"x": x, "axes": axes}, output) if divided else None
-        if kept:
-            return known.formula(LENGTH, {"x": x, "axes": axes}, output)
-        squeezed = helper.make_node("Squeeze", [f"{output}/kept", axes], [output])
-        return [*known.formula(LENGTH, {"x": x, "axes": axes}, f"{output}/kept"), squeezed]
+        return known.formula(UNIT, {"x": node.input[0], "axes": axes}, node.output[0])
 
     if changed := replace_nodes(known.graph, scaled):
         drop_unused(known.graph)

@@ -28,7 +28,7 @@ from .qualcomm_counts import (
     write_down_true_places,
 )
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
-from .qualcomm_functions import subtract_logarithms, write_out_acos, write_out_asinh
+from .qualcomm_functions import subtract_logarithms, take_largest_out_of_logarithms, write_out_acos, write_out_asinh
 from .qualcomm_lengths import divide_in_two, take_lengths_of_parts
 from .qualcomm_norms import divide_in_norms, multiply_into_powers
 from .qualcomm_operators import (
@@ -171,6 +171,7 @@ FIXED = {
     "divisions in RMSNorm": divide_in_norms,
     "lengths of parts of the largest": take_lengths_of_parts,
     "divisions by large numbers in two": divide_in_two,
+    "ReduceLogSumExp with its largest apart": take_largest_out_of_logarithms,
     "powers as products": multiply_into_powers,
     "bounded powers": bound_powers,
     "Acos by half of its angle": write_out_acos,

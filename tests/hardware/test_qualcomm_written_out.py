@@ -251,3 +251,32 @@ def test_a_logarithm_of_a_quotient_beyond_fp16_is_a_difference() -> None:
 def test_other_logarithms_stay(least: float) -> None:
     graph = logit(least)
     assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+SCORES = np.where(RANDOM.random((2, 4, 18, 18)) < 0.3, np.float32(-60_000), np.float32(20) * floats(2, 4, 18, 18))
+
+
+def log_of_sum(**settings: Any) -> Graph:
+    nodes = [node("ReduceLogSumExp", "x along", **settings)]
+    return Graph("ReduceLogSumExp with its largest apart", nodes, {"x": SCORES}, {"along": whole(-1)})
+
+
+def test_a_logarithm_of_a_sum_of_large_powers_has_its_largest_apart() -> None:
+    graph = log_of_sum(keepdims=0)
+    expected = graph.expected()
+    assert departure(expected, graph.on_the_htp(fixed=False)) > 10 * BOUND
+    assert departure(expected, graph.on_the_htp(fixed=True)) < BOUND
+
+
+@pytest.mark.parametrize("axes", [(-1,), (1, 3), ()])
+@pytest.mark.parametrize("settings", [{}, {"keepdims": 0}])
+def test_a_logarithm_of_a_sum_of_powers_is_the_same(axes: tuple[int, ...], settings: dict[str, int]) -> None:
+    graph = log_of_sum(**settings)
+    graph = (
+        graph._replace(constants={"along": whole(*axes)})
+        if axes
+        else graph._replace(nodes=[node("ReduceLogSumExp", "x", **settings)], constants={})
+    )
+    found, expected = graph.rewritten_on_the_cpu(), graph.expected()
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
