@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import wraps
+from functools import partial, reduce, wraps
 from typing import Any
 
 import torch
@@ -38,10 +38,8 @@ def batched_experts(model: nn.Module) -> Iterator[None]:
 
 def weighed(hidden: Tensor, experts: Sequence[Expert], weights: Tensor) -> Tensor:
     """The sum of what ``experts`` make of ``hidden`` (tokens, width), each by its column of ``weights`` (tokens, experts)."""
-    found = torch.zeros_like(hidden)
-    for expert, weight in zip(experts, weights.unbind(-1), strict=True):
-        found = found + (expert(hidden) * weight[:, None]).to(hidden.dtype)
-    return found
+    pairs = zip(experts, weights.unbind(-1), strict=True)
+    return reduce(torch.add, [(expert(hidden) * weight[:, None]).to(hidden.dtype) for expert, weight in pairs])
 
 
 def by_expert(index: Tensor, weights: Tensor, experts: int) -> Tensor:
@@ -141,6 +139,19 @@ def longcat_experts(original: Any) -> Any:
 
         experts = [expert(number) for number in range(self.total_experts)]
         return weighed(hidden_states, experts, by_expert(top_k_index, top_k_weights, self.total_experts))
+
+    return forward
+
+
+@replaces("jetmoe.modeling_jetmoe.JetMoeParallelExperts.forward")
+def jetmoe_experts(original: Any) -> Any:
+    """Its tokens come sorted by their experts, and are split by how many each has (``expert_size``, a list)."""
+
+    def forward(self: Any, inputs: Tensor, expert_size: Sequence[int]) -> Tensor:
+        sizes = torch.stack([torch.full((), size) for size in expert_size])
+        before = torch.arange(inputs.shape[0], device=inputs.device)[:, None] >= sizes.cumsum(0)
+        weights = F.one_hot(before.sum(-1), self.num_experts).to(inputs.dtype)
+        return weighed(inputs, [partial(F.linear, weight=weight) for weight in self.weight], weights)
 
     return forward
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from cases import recipe
 from torch import Tensor, nn
-from traces import Inputs, original_of, same, takes_another
+from traces import Calls, Inputs, original_of, same, takes_another
 from transformers import HiggsAudioV2Config
 from transformers.exporters.exporter_onnx import use_experts_implementation
 from transformers.models.higgs_audio_v2 import modeling_higgs_audio_v2
+from transformers.models.jetmoe.modeling_jetmoe import JetMoeParallelExperts
 from transformers.models.step3p7.modeling_step3p7 import Step3p7Experts
 
 from pytest_ipfs_accelerate.hardware import export_experts
@@ -165,6 +166,34 @@ def test_a_replacement_is_needed(case: tuple[Any, Any, nn.Module, Inputs]) -> No
     original, replaced, made, inputs = case
     assert takes_another(Bound(replaced, made), inputs)
     assert not takes_another(Bound(original, made), inputs)
+
+
+JETMOE = "jetmoe.modeling_jetmoe.JetMoeParallelExperts.forward"
+
+
+@torch.no_grad()
+def test_tokens_that_come_sorted_by_their_experts_are_not_split() -> None:
+    """Where the original is split no more, the replacement can go: a tensor of as many tokens as the data says is none for the
+    HTP and Core ML."""
+    torch.manual_seed(7)
+    original = original_of(JETMOE)
+    made = JetMoeParallelExperts(EXPERTS, WIDTH, 4)
+    nn.init.normal_(made.weight)
+    hidden = torch.randn(9, WIDTH)
+
+    def called(forward: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda hidden, sizes: forward(made, hidden, sizes.tolist())
+
+    def is_split(call: Any) -> bool:
+        program = torch.export.export(Calls(call), ((hidden, torch.tensor([3, 3, 3])),), strict=False)
+        return any("split" in str(node.target) for node in program.graph.nodes)
+
+    expected, replaced = called(original), called(PATCHES[JETMOE](original))
+    for sizes in (torch.tensor([3, 4, 2]), torch.tensor([0, 9, 0]), torch.tensor([5, 0, 4])):
+        assert same(replaced(hidden, sizes), expected(hidden, sizes))
+        assert not same(replaced(hidden, sizes.roll(1)), expected(hidden, sizes))
+    assert is_split(expected)
+    assert not is_split(replaced)
 
 
 class Attends(nn.Module):
