@@ -1,4 +1,5 @@
-"""``Einsum`` as ``Transpose``, ``Reshape`` and ``MatMul``, where the shapes are known: the HTP takes few of its equations."""
+"""``Einsum`` as ``Transpose``, ``Reshape`` and ``MatMul``, where the shapes are known: the HTP takes few of its equations. And
+products of many rows with weights."""
 
 from __future__ import annotations
 
@@ -8,12 +9,43 @@ from math import prod
 from string import ascii_letters
 from typing import NamedTuple
 
-from onnx import NodeProto, helper
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
 
 from .qualcomm_fixed import Known, attributes
 from .qualcomm_operators import replace_nodes
 
 _EQUATION = re.compile(r"([A-Za-z]+(?:,[A-Za-z]+)*)->([A-Za-z]*)")
+
+MOST_ROWS = 2048
+"""Of more rows, two inputs of a batch may have more than 1,024 each."""
+
+
+def turn_weights(known: Known) -> int:
+    """A product with a constant of two axes, of more than :data:`MOST_ROWS`, as a ``Gemm`` that turns its weights: by QNN's
+    simulator 2.7 any other is wrong from the first eighth of an input on, where that has more than 1,024 rows and is not alone
+    (audio-spectrogram-transformer's 1,214 patches, relative L2 0.8)."""
+
+    def turned(node: NodeProto) -> list[NodeProto] | None:
+        settings = attributes(node)
+        is_product = node.op_type == "MatMul" or (node.op_type == "Gemm" and not settings.get("transB", 0))
+        if not is_product or settings.get("transA", 0) or known.type(node.input[0]) != TensorProto.FLOAT:
+            return None
+        x, output = node.input[0], node.output[0]
+        shape, weights = known.shape(x), known.number(node.input[1])
+        if shape is None or weights is None or weights.ndim != 2 or prod(shape[:-1]) <= MOST_ROWS:
+            return None
+        columns = known.constant(f"{output}/columns", np.ascontiguousarray(weights.T))
+        if len(shape) == 2:
+            inputs = [x, columns, *node.input[2:]]
+            return [helper.make_node("Gemm", inputs, [output], **{**settings, "transB": 1})]
+        return [
+            known.reshape(x, [-1, shape[-1]], f"{output}/rows"),
+            helper.make_node("Gemm", [f"{output}/rows", columns], [f"{output}/product"], transB=1),
+            known.reshape(f"{output}/product", [*shape[:-1], weights.shape[1]], output),
+        ]
+
+    return replace_nodes(known.graph, turned)
 
 
 class _Operand(NamedTuple):

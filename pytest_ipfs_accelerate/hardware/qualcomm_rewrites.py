@@ -40,7 +40,7 @@ from .qualcomm_operators import (
     sum_sizes,
     write_out_broadcasts,
 )
-from .qualcomm_products import multiply_out
+from .qualcomm_products import multiply_out, turn_weights
 from .qualcomm_sampling import sample_by_products
 from .qualcomm_scatters import gather_by_a_row, scatter_by_comparison
 from .qualcomm_sizes import (
@@ -179,6 +179,7 @@ FIXED = {
     "logarithms of quotients as differences": subtract_logarithms,
     "Softplus as a logarithm": write_out_softplus,
     "Sigmoid as a power below zero": write_out_sigmoid,
+    "weights of many rows turned": turn_weights,
     "functions apart from products": keep_functions_apart,
     "joined heads apart from products": keep_turned_heads_apart,
     "five axes apart from products": keep_five_axes_apart,
