@@ -17,6 +17,7 @@ from .qualcomm_convolutions import (
     convolve_one_further,
     lay_out_patches,
     pad_by_gathering,
+    put_bias_before,
     take_before_convolving,
 )
 from .qualcomm_counts import (
@@ -159,6 +160,7 @@ FIXED = {
     "rows of whole numbers with one behind": read_before_the_end,
     "sines from tables": read_sines_from_tables,
     "Conv one place further": convolve_one_further,
+    "bias before Conv": put_bias_before,
     "strides of Conv as Slice": take_before_convolving,
     "Col2Im as Transpose": lay_out_patches,
     "Pad as Gather": pad_by_gathering,

@@ -23,6 +23,22 @@ CONV = Graph(
 )
 WRONG = {
     "convolution": CONV,
+    "padding as long as the kernel": Graph(
+        "bias before Conv",
+        [
+            node("MatMul", "x m", "product"),
+            node("Transpose", "product", "turned", perm=[0, 2, 1]),
+            node("Conv", "turned w b", kernel_shape=[2], pads=[2, 0], group=8),
+        ],
+        {"x": floats(2, 30, 16)},
+        {"m": floats(16, 8) / 4, "w": floats(8, 1, 2), "b": floats(8)},
+    ),
+    "padding of two axes": Graph(
+        "bias before Conv",
+        [node("Conv", "x w", kernel_shape=[3, 2], pads=[3, 3, 1, 0])],
+        {"x": floats(2, 8, 12, 12)},
+        {"w": floats(8, 8, 3, 2)},
+    ),
     "strides": Graph(
         "strides of Conv as Slice",
         [node("Conv", "x w b", kernel_shape=[1, 1], strides=[1, 2], group=48)],
@@ -159,6 +175,34 @@ def test_a_convolution_one_place_further_is_cut_to_the_same(length: int, extra: 
 def test_another_convolution_stays(shape: tuple[int, ...], extra: dict[str, list[int]]) -> None:
     graph = Graph("", [node("Conv", "x w", **extra)], {"x": floats(2, 4, 16)}, {"w": floats(*shape)})
     assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+@pytest.mark.parametrize("bias", ["", " b"])
+@pytest.mark.parametrize("extra", [{}, {"group": 2}, {"auto_pad": "NOTSET"}], ids=["plain", "groups", "auto_pad"])
+@pytest.mark.parametrize("pads", [[4, 3, 1, 2], [0, 3, 1, 2], [3, 1, 0, 0]], ids=["both", "second", "first"])
+def test_where_a_convolution_sees_padding_alone_is_its_bias(pads: list[int], extra: dict[str, Any], bias: str) -> None:
+    weights = {"w": floats(4, 4 // extra.get("group", 1), 2, 3), "b": floats(4)}
+    nodes = [node("Conv", f"x w{bias}", pads=pads, **extra)]
+    graph = Graph("bias before Conv", nodes, {"x": floats(2, 4, 7, 9)}, weights)
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-4, atol=1e-5)
+
+
+OTHER_PADDING: dict[str, tuple[int, dict[str, Any]]] = {
+    "kernel of one": (1, {"pads": [2, 0]}),
+    "dilated": (2, {"pads": [2, 0], "dilations": [2]}),
+    "strides": (2, {"pads": [2, 0], "strides": [2]}),
+    "shorter": (3, {"pads": [2, 3]}),
+    "auto_pad": (2, {"auto_pad": "SAME_UPPER"}),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_PADDING.values(), ids=OTHER_PADDING)
+def test_other_padding_stays(case: tuple[int, dict[str, Any]]) -> None:
+    length, extra = case
+    graph = Graph(
+        "bias before Conv", [node("Conv", "x w", **extra)], {"x": floats(2, 4, 16)}, {"w": floats(8, 4, length)}
+    )
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
 
 
 @pytest.mark.parametrize("aligned", [0, 1])
