@@ -101,6 +101,56 @@ def lay_out_patches(known: Known) -> int:
     return replace_nodes(known.graph, laid_out)
 
 
+def add_overlapping_patches(known: Known) -> int:
+    """``Col2Im`` of pieces of a row that overlap, by a stride that divides their length (the windows of xcodec2's sound), as a
+    sum of their parts, each as long as the stride and as many strides further: the HTP has no Col2Im."""
+
+    def added(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Col2Im":
+            return None
+        given, output = attributes(node), node.output[0]
+        columns, image, patch = known.shape(node.input[0]), known.number(node.input[1]), known.number(node.input[2])
+        if columns is None or image is None or patch is None or len(image) != 2 or (image[0], patch[0]) != (1, 1):
+            return None
+        stride, length = given.get("strides", [1, 1])[1], int(patch[1])
+        if any(given.get("pads", [])) or max(given.get("dilations", [1])) > 1 or length % stride:
+            return None
+        parts, planes, pieces = length // stride, columns[0] * columns[1] // length, columns[2]
+        if (pieces + parts - 1) * stride != image[1]:
+            return None
+        nodes = [
+            known.reshape(node.input[0], [planes, parts, stride, pieces], f"{output}/pieces"),
+            helper.make_node("Transpose", [f"{output}/pieces"], [f"{output}/parts"], perm=[1, 0, 3, 2]),
+        ]
+        total = ""
+        for part in range(parts):
+            name = f"{output}/part_{part}"
+            index = known.constant(f"{name}/index", np.array(part, np.int64))
+            pads = known.constant(f"{name}/pads", [0, part, 0, 0, parts - 1 - part, 0])
+            nodes.append(helper.make_node("Gather", [f"{output}/parts", index], [f"{name}/taken"], axis=0))
+            nodes.append(helper.make_node("Pad", [f"{name}/taken", pads], [name]))
+            if total:
+                nodes.append(helper.make_node("Add", [total, name], [f"{name}/sum"]))
+            total = f"{name}/sum" if total else name
+        return [*nodes, known.reshape(total, [columns[0], planes // columns[0], *map(int, image)], output)]
+
+    return replace_nodes(known.graph, added)
+
+
+def give_each_its_weights(known: Known) -> int:
+    """Weights that a ``Conv`` and a ``ConvTranspose`` share, a copy for the latter: QNN's provider turns them for one of the
+    two, and ONNX Runtime 1.32 then ends in an error (the filters of xcodec2, which make a sound longer and shorter again)."""
+    shared = {node.input[1] for node in known.graph.node if node.op_type == "Conv"}
+    changed = 0
+    for node in known.graph.node:
+        name = node.input[1] if node.op_type == "ConvTranspose" else ""
+        weights = known.number(name) if name in shared else None
+        if weights is not None:
+            node.input[1] = known.constant(f"{node.output[0]}/weights", weights)
+            changed += 1
+    return changed
+
+
 def take_before_convolving(known: Known) -> int:
     """A ``Conv`` of each channel by a kernel of one place, at a stride, of what a ``Slice`` takes: QNN's simulator 2.7 is wrong
     where there are more than 32 channels (relative L2 2 to 5e4), unless the strides are two and two (pp_ocrv5_mobile_rec)."""

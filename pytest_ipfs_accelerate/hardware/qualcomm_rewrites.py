@@ -13,8 +13,10 @@ from .qualcomm_angles import read_sines_from_tables
 from .qualcomm_apart import keep_five_axes_apart, keep_functions_apart, keep_turned_heads_apart
 from .qualcomm_axes import hold_fewer_axes
 from .qualcomm_convolutions import (
+    add_overlapping_patches,
     average_with_padding,
     convolve_one_further,
+    give_each_its_weights,
     lay_out_patches,
     pad_by_gathering,
     put_bias_before,
@@ -163,6 +165,8 @@ FIXED = {
     "bias before Conv": put_bias_before,
     "strides of Conv as Slice": take_before_convolving,
     "Col2Im as Transpose": lay_out_patches,
+    "Col2Im as a sum": add_overlapping_patches,
+    "weights of their own": give_each_its_weights,
     "Pad as Gather": pad_by_gathering,
     "AveragePool with its padding": average_with_padding,
     "cubic GridSample as products": sample_by_products,

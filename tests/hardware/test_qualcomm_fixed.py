@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
-from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail
 from qualcomm_graphs import BOUND, Array, Graph, departure, floats, node, whole
 
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
@@ -311,6 +311,52 @@ def test_patches_that_overlap_stay(case: tuple[dict[str, list[int]], Array]) -> 
     graph = Graph("Col2Im as Transpose", nodes, {"x": columns}, {"image": whole(4, 4), "patch": whole(2, 2)})
     assert graph.expected().shape == (1, 1, 4, 4)
     assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pieces_that_overlap_are_a_sum_of_their_parts(channels: int) -> None:
+    graph = Graph(
+        "Col2Im as a sum",
+        [node("Col2Im", "x image patch", strides=[1, 4])],
+        {"x": floats(2, channels * 12, 5)},
+        {"image": whole(1, 28), "patch": whole(1, 12)},
+    )
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(NotOnHardware, match="Col2Im"):
+        graph.on_the_htp(fixed=False)
+    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
+
+
+OTHER_PIECES: dict[str, tuple[dict[str, list[int]], int, int]] = {
+    "another stride": ({"strides": [1, 5]}, 12, 32),
+    "not to the end": ({"strides": [1, 4]}, 12, 29),
+    "pads": ({"strides": [1, 4], "pads": [0, 2, 0, 2]}, 12, 24),
+    "dilations": ({"strides": [1, 4], "dilations": [1, 2]}, 4, 23),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_PIECES.values(), ids=OTHER_PIECES)
+def test_other_pieces_stay(case: tuple[dict[str, list[int]], int, int]) -> None:
+    extra, length, image = case
+    nodes = [node("Col2Im", "x image patch", **extra)]
+    graph = Graph(
+        "Col2Im as a sum", nodes, {"x": floats(1, length, 5)}, {"image": whole(1, image), "patch": whole(1, length)}
+    )
+    assert graph.expected().shape == (1, 1, 1, image)
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+def test_weights_of_a_convolution_and_its_inverse_are_copied() -> None:
+    nodes = [
+        node("ConvTranspose", "x w", "longer", strides=[2], group=4),
+        node("Sin", "longer", "wave"),
+        node("Conv", "wave w", strides=[2], group=4),
+    ]
+    graph = Graph("weights of their own", nodes, {"x": floats(1, 4, 50)}, {"w": floats(4, 1, 12) / np.float32(4)})
+    np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), graph.expected())
+    with pytest.raises(Fail, match="was inserted using the NHWC format"):
+        graph.on_the_htp(fixed=False)
+    assert departure(graph.expected(), graph.on_the_htp(fixed=True)) < BOUND
 
 
 @pytest.mark.parametrize("places", [[[0], [1]], [[2], [2]]], ids=["apart", "last"])
