@@ -148,7 +148,7 @@ def jetmoe_experts(original: Any) -> Any:
     """Its tokens come sorted by their experts, and are split by how many each has (``expert_size``, a list)."""
 
     def forward(self: Any, inputs: Tensor, expert_size: Sequence[int]) -> Tensor:
-        sizes = torch.stack([torch.full((), size) for size in expert_size])
+        sizes = torch.stack([torch.full((), size, device=inputs.device) for size in expert_size])
         before = torch.arange(inputs.shape[0], device=inputs.device)[:, None] >= sizes.cumsum(0)
         weights = F.one_hot(before.sum(-1), self.num_experts).to(inputs.dtype)
         return weighed(inputs, [partial(F.linear, weight=weight) for weight in self.weight], weights)

@@ -52,7 +52,7 @@ def put_bias_before(known: Known) -> int:
     def cut(node: NodeProto) -> list[NodeProto] | None:
         given, kernel = attributes(node), known.shape(node.input[1]) if node.op_type == "Conv" else None
         whole, output = known.shape(node.output[0]), node.output[0]
-        if kernel is None or whole is None or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+        if kernel is None or whole is None:
             return None
         bias = known.number(node.input[2]) if len(node.input) > 2 else np.zeros(kernel[0], np.float32)
         axes = len(kernel) - 2
@@ -116,7 +116,7 @@ def add_overlapping_patches(known: Known) -> int:
         if any(given.get("pads", [])) or max(given.get("dilations", [1])) > 1 or length % stride:
             return None
         parts, planes, pieces = length // stride, columns[0] * columns[1] // length, columns[2]
-        if (pieces + parts - 1) * stride != image[1]:
+        if (pieces + parts - 1) * stride != image[1] or 0 in columns:
             return None
         nodes = [
             known.reshape(node.input[0], [planes, parts, stride, pieces], f"{output}/pieces"),
@@ -132,7 +132,7 @@ def add_overlapping_patches(known: Known) -> int:
             if total:
                 nodes.append(helper.make_node("Add", [total, name], [f"{name}/sum"]))
             total = f"{name}/sum" if total else name
-        return [*nodes, known.reshape(total, [columns[0], planes // columns[0], *map(int, image)], output)]
+        return [*nodes, known.reshape(total, [columns[0], columns[1] // length, *map(int, image)], output)]
 
     return replace_nodes(known.graph, added)
 

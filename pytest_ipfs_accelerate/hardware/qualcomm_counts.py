@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 
 import numpy as np
@@ -67,11 +67,19 @@ def _at_the_last(known: Known, data: str, mask: str, shape: tuple[int, ...], out
 
 def drop_unused(graph: GraphProto) -> None:
     """Take out the nodes whose outputs nobody reads."""
+
+    def inputs(node: NodeProto) -> Iterator[str]:
+        """What a node reads, and what the nodes of its branches do."""
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in attribute.g.node:
+                yield from inputs(inner)
+
     read = {value.name for value in graph.output}
     kept: list[NodeProto] = []
     for node in reversed(graph.node):
         if read.intersection(node.output):
-            read.update(node.input)
+            read.update(inputs(node))
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))

@@ -100,16 +100,18 @@ def subtract_logarithms(known: Known) -> int:
 
 
 LOG_OF_SUM = """
-log_of_sum (float x, int64[n] axes) => (float y) {
-    largest = ReduceMax <keepdims = 1> (x, axes)
+log_of_sum (float x, int64[n] axes) => (float y)
+<float lowest = {-3.4028234e38}, float highest = {3.4028234e38}> {
+    most = ReduceMax <keepdims = 1> (x, axes)
+    largest = Clip (most, lowest, highest)
     below = Sub (x, largest)
     power = Exp (below)
     sum = ReduceSum <keepdims = 1> (power, axes)
     log = Log (sum)
-    y = Add (log, largest)
+    y = Add (log, most)
 }
 """
-"""The logarithm of a sum of powers, each less than 1: fp16 ends at the power of 11."""
+"""The logarithm of a sum of powers, each less than 1: fp16 ends at the power of 11. An infinity less itself would be none."""
 
 
 def take_largest_out_of_logarithms(known: Known) -> int:

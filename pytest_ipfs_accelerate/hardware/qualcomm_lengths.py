@@ -44,15 +44,17 @@ NEARLY_NOTHING = 1e-9
 
 
 def axes_of(known: Known, node: NodeProto) -> str:
-    """The constant of the axes that a reduction of floats leaves out, a new one where it names none; empty where it leaves out
-    nothing, or nobody knows its shape."""
+    """The constant of the axes that a reduction of floats leaves out, a new one where it names none; empty where it may leave
+    out nothing, or nobody knows its shape."""
     shape = known.shape(node.input[0])
     if shape is None or known.type(node.input[0]) != TensorProto.FLOAT:
         return ""
-    if len(node.input) > 1 and node.input[1]:
-        return str(node.input[1])
-    is_nothing = attributes(node).get("noop_with_empty_axes", 0)
-    return "" if is_nothing else known.constant(f"{node.output[0]}/axes", np.arange(len(shape)))
+    named = str(node.input[1]) if len(node.input) > 1 else ""
+    axes = known.number(named)
+    if attributes(node).get("noop_with_empty_axes", 0) and (axes is None or not axes.size):
+        return ""
+    every = f"{node.output[0]}/axes"
+    return named or (every if known.number(every) is not None else known.constant(every, np.arange(len(shape))))
 
 
 def write_out_reduction(known: Known, node: NodeProto, formula: str) -> list[NodeProto] | None:
@@ -103,6 +105,9 @@ def take_lengths_of_parts(known: Known) -> int:
 LARGEST_DIVISOR = 8192.0
 """Its inverse is a normal number of fp16, with all of its digits."""
 
+MOST_OF_SUMS = 2.0**40
+"""Sums that are divided by more are not multiplied before: what is to be divided by less would have no digits left."""
+
 
 def divide_in_two(known: Known) -> int:
     """``Div`` by a constant with numbers beyond :data:`LARGEST_DIVISOR` as a product with a power of two and a division by what
@@ -115,8 +120,9 @@ def divide_in_two(known: Known) -> int:
             return None
         x, output = node.input[0], node.output[0]
         sums = by_output.get(x)
-        is_sums = sums is not None and sums.op_type == "CumSum"
-        _, exponent = np.frexp((np.abs(divisor).max() if is_sums else divisor) / LARGEST_DIVISOR)
+        most = np.abs(divisor).max()
+        is_sums = sums is not None and sums.op_type == "CumSum" and most <= MOST_OF_SUMS
+        _, exponent = np.frexp((most if is_sums else divisor) / LARGEST_DIVISOR)
         less = np.asarray(np.exp2(-np.maximum(exponent, 0)), np.float32)
         factor = known.constant(f"{output}/less", less)
         left = known.constant(f"{output}/divisor", np.asarray(divisor * less))
@@ -125,6 +131,7 @@ def divide_in_two(known: Known) -> int:
             return [multiplied, helper.make_node("Div", [f"{output}/part", left], [output])]
         summed = NodeProto()
         summed.CopyFrom(sums)
+        summed.ClearField("name")
         summed.input[0], summed.output[0] = f"{output}/part", f"{output}/sums"
         multiplied = helper.make_node("Mul", [sums.input[0], factor], [f"{output}/part"])
         return [multiplied, summed, helper.make_node("Div", [f"{output}/sums", left], [output])]

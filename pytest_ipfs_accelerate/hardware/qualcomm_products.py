@@ -33,9 +33,11 @@ def turn_weights(known: Known) -> int:
             return None
         x, output = node.input[0], node.output[0]
         shape, weights = known.shape(x), known.number(node.input[1])
-        if shape is None or weights is None or weights.ndim != 2 or prod(shape[:-1]) <= MOST_ROWS:
+        if shape is None or weights is None or weights.ndim != 2 or not weights.size or prod(shape[:-1]) <= MOST_ROWS:
             return None
-        columns = known.constant(f"{output}/columns", np.ascontiguousarray(weights.T))
+        columns = f"{node.input[1]}/columns"
+        if known.number(columns) is None:
+            known.constant(columns, np.ascontiguousarray(weights.T))
         if len(shape) == 2:
             inputs = [x, columns, *node.input[2:]]
             return [helper.make_node("Gemm", inputs, [output], **{**settings, "transB": 1})]

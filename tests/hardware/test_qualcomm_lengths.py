@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto, helper
 
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
@@ -100,7 +100,7 @@ REFUSED = {
     "sums from the last": divided(COUNTS[:, ::-1], sums(reverse=1)),
     "sums of those before": divided(COUNTS, sums(exclusive=1)),
 }
-"""The HTP has no such sums: they are to stay as they are."""
+"""The HTP has no such sums, before or after."""
 
 
 @pytest.mark.parametrize("graph", DIVISIONS.values(), ids=DIVISIONS)
@@ -129,3 +129,40 @@ def test_sums_beyond_fp16_are_multiplied_before() -> None:
 def test_what_fp16_has_the_inverse_of_is_divided_by_once() -> None:
     graph = divided(np.array([8192.0, -1e-3, 1.0, 0.0]))
     assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+def test_sums_that_two_divide_are_made_for_each() -> None:
+    nodes = [
+        node("CumSum", "x along", "sums", name="sums"),
+        node("Div", "sums divisor", "first"),
+        node("Div", "sums other", "second"),
+        node("Sub", "first second"),
+    ]
+    graph = divided(COUNTS, sums())._replace(nodes=nodes)
+    graph = graph._replace(constants={**graph.constants, "other": np.array(20_000, np.float32)})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-4, atol=1e-5)
+
+
+def test_sums_that_are_divided_by_much_and_little_keep_their_digits() -> None:
+    graph = divided(np.array([1e-10, 3e38, 1, 1]), sums())
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_branch_reads_is_kept() -> None:
+    """Beside a division that is written another way, which takes out what nobody reads."""
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [node(kind, "kept", "found")], name, [], [helper.make_tensor_value_info("found", TensorProto.FLOAT, None)]
+        )
+        for name, kind in (("then", "Abs"), ("else", "Exp"))
+    }
+    nodes = [
+        node("Sin", "x", "kept"),
+        node("ReduceMax", "x", "largest", keepdims=0),
+        node("Cast", "largest", "true", to=TensorProto.BOOL),
+        node("If", "true", "branched", **branches),
+        node("Div", "x divisor", "divided"),
+        node("Add", "branched divided"),
+    ]
+    graph = divided(np.array(300_000.0))._replace(nodes=nodes)
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5, atol=1e-6)

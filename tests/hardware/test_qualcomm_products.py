@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 pytest.importorskip("onnxruntime_qnn", reason="pip install 'pytest-ipfs-accelerate[qualcomm]'")
 
@@ -60,6 +60,10 @@ OTHERS = {
     "turned": product([node("Gemm", "x w b", transB=1)], 2 * ROWS, 16, b=floats(8)),
     "turned rows": product([node("Gemm", "x w b", transA=1)], 2 * ROWS, 8, w=floats(2 * ROWS, 16)),
     "weights for each": product([node("MatMul", "x w")], 2, ROWS, 8, w=floats(2, 8, 16)),
+    "whole numbers": product([node("MatMul", "x w")], 2 * ROWS, 8, w=np.ones((8, 16), np.int32))._replace(
+        inputs={"x": np.ones((2 * ROWS, 8), np.int32)}, output=TensorProto.INT32
+    ),
+    "nothing": product([node("MatMul", "x w")], 2, ROWS, 0, w=floats(0, 16)),
     "no constant": product([node("MatMul", "x t")], 2 * ROWS, 8)._replace(
         inputs={"x": floats(2 * ROWS, 8), "t": floats(8, 16)}
     ),

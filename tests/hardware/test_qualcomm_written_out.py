@@ -192,7 +192,6 @@ OTHER_PADDING: dict[str, tuple[int, dict[str, Any]]] = {
     "dilated": (2, {"pads": [2, 0], "dilations": [2]}),
     "strides": (2, {"pads": [2, 0], "strides": [2]}),
     "shorter": (3, {"pads": [2, 3]}),
-    "auto_pad": (2, {"auto_pad": "SAME_UPPER"}),
 }
 
 
@@ -202,6 +201,12 @@ def test_other_padding_stays(case: tuple[int, dict[str, Any]]) -> None:
     graph = Graph(
         "bias before Conv", [node("Conv", "x w", **extra)], {"x": floats(2, 4, 16)}, {"w": floats(8, 4, length)}
     )
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+def test_padding_before_a_bias_that_is_no_constant_stays() -> None:
+    inputs = {"x": floats(2, 4, 16), "b": floats(8)}
+    graph = Graph("bias before Conv", [node("Conv", "x w b", pads=[2, 0])], inputs, {"w": floats(8, 4, 2)})
     assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
 
 
@@ -324,3 +329,15 @@ def test_a_logarithm_of_a_sum_of_powers_is_the_same(axes: tuple[int, ...], setti
     found, expected = graph.rewritten_on_the_cpu(), graph.expected()
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_logarithm_of_a_sum_of_infinities_is_what_it_was() -> None:
+    infinite = np.float32([[-np.inf] * 3, [np.inf] * 3, [1, np.inf, -np.inf], [1, -np.inf, 2], [3e38, 1, -3e38]])
+    graph = log_of_sum()._replace(inputs={"x": infinite})
+    np.testing.assert_allclose(graph.rewritten_on_the_cpu(), graph.expected(), rtol=1e-5)
+
+
+def test_a_logarithm_of_a_sum_over_no_axis_stays() -> None:
+    nodes = [node("ReduceLogSumExp", "x along", noop_with_empty_axes=1)]
+    graph = log_of_sum()._replace(nodes=nodes, constants={"along": whole()})
+    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
