@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from .qualcomm_fixed import Known, attributes
-from .qualcomm_operators import replace_nodes
+from .qualcomm_operators import drop_unused, replace_nodes
 
 
 def gather_the_last(known: Known) -> int:
@@ -63,26 +63,6 @@ def _at_the_last(known: Known, data: str, mask: str, shape: tuple[int, ...], out
         known.reshape(data, [shape[0] * shape[1], shape[2]], name("flat")),
         helper.make_node("Gather", [name("flat"), name("rows")], [output], axis=0),
     ]
-
-
-def drop_unused(graph: GraphProto) -> None:
-    """Take out the nodes whose outputs nobody reads."""
-
-    def inputs(node: NodeProto) -> Iterator[str]:
-        """What a node reads, and what the nodes of its branches do."""
-        yield from node.input
-        for attribute in node.attribute:
-            for inner in attribute.g.node:
-                yield from inputs(inner)
-
-    read = {value.name for value in graph.output}
-    kept: list[NodeProto] = []
-    for node in reversed(graph.node):
-        if read.intersection(node.output):
-            read.update(inputs(node))
-            kept.append(node)
-    del graph.node[:]
-    graph.node.extend(reversed(kept))
 
 
 def write_down_true_places(known: Known) -> int:

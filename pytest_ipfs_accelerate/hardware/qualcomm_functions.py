@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from onnx import NodeProto, helper
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
 
-from .qualcomm_counts import drop_unused
-from .qualcomm_fixed import Known
-from .qualcomm_lengths import write_out_reduction
-from .qualcomm_operators import replace_nodes
+from .qualcomm_fixed import Known, attributes
+from .qualcomm_operators import drop_unused, replace_nodes
 
 ACOS = """
 acos (float x) => (float y)
@@ -120,6 +119,70 @@ def take_largest_out_of_logarithms(known: Known) -> int:
         known.graph,
         lambda node: write_out_reduction(known, node, LOG_OF_SUM) if node.op_type == "ReduceLogSumExp" else None,
     )
+
+
+LARGEST_DIVISOR = 8192.0
+"""Its inverse is a normal number of fp16, with all of its digits."""
+
+MOST_OF_SUMS = 2.0**40
+"""Sums that are divided by more are not multiplied before: what is to be divided by less would have no digits left."""
+
+
+def divide_in_two(known: Known) -> int:
+    """``Div`` by a constant with numbers beyond :data:`LARGEST_DIVISOR` as a product with a power of two and a division by what
+    is left. Sums along an axis are multiplied before they grow beyond fp16 (in gemma3n_audio, of squares, to 529,263)."""
+    by_output = {name: node for node in known.graph.node for name in node.output}
+
+    def parted(node: NodeProto) -> list[NodeProto] | None:
+        divisor = known.number(node.input[1]) if node.op_type == "Div" else None
+        if divisor is None or divisor.dtype != np.float32 or not (np.abs(divisor) > LARGEST_DIVISOR).any():
+            return None
+        x, output, most = node.input[0], node.output[0], np.abs(divisor).max()
+        sums = by_output.get(x)
+        if sums is not None and (sums.op_type != "CumSum" or most > MOST_OF_SUMS):
+            sums = None
+        _, exponent = np.frexp((divisor if sums is None else most) / LARGEST_DIVISOR)
+        less = np.asarray(np.exp2(-np.maximum(exponent, 0)), np.float32)
+        factor = known.constant(f"{output}/less", less)
+        left = known.constant(f"{output}/divisor", np.asarray(divisor * less))
+        nodes = [helper.make_node("Mul", [x if sums is None else sums.input[0], factor], [f"{output}/part"])]
+        if sums is not None:
+            inputs = [f"{output}/part", sums.input[1]]
+            nodes.append(helper.make_node("CumSum", inputs, [f"{output}/sums"], **attributes(sums)))
+        return [*nodes, helper.make_node("Div", [nodes[-1].output[0], left], [output])]
+
+    if changed := replace_nodes(known.graph, parted):
+        drop_unused(known.graph)
+    return changed
+
+
+def axes_of(known: Known, node: NodeProto) -> str:
+    """The constant of the axes that a reduction of floats leaves out, a new one where it names none; empty where it may leave
+    out nothing, or nobody knows its shape."""
+    shape = known.shape(node.input[0])
+    if shape is None or known.type(node.input[0]) != TensorProto.FLOAT:
+        return ""
+    named = str(node.input[1]) if len(node.input) > 1 else ""
+    axes = known.number(named)
+    if attributes(node).get("noop_with_empty_axes", 0) and (axes is None or not axes.size):
+        return ""
+    every = f"{node.output[0]}/axes"
+    return named or (every if known.number(every) is not None else known.constant(every, np.arange(len(shape))))
+
+
+def write_out_reduction(known: Known, node: NodeProto, formula: str) -> list[NodeProto] | None:
+    """A reduction by a formula of ``x`` and ``axes`` that keeps its axes, which are left out after it where the node does."""
+    output = node.output[0]
+    axes = axes_of(known, node)
+    if not axes:
+        return None
+    inputs = {"x": node.input[0], "axes": axes}
+    if attributes(node).get("keepdims", 1):
+        return known.formula(formula, inputs, output)
+    return [
+        *known.formula(formula, inputs, f"{output}/kept"),
+        helper.make_node("Squeeze", [f"{output}/kept", axes], [output]),
+    ]
 
 
 def _write_out(known: Known, kind: str, formula: str) -> int:

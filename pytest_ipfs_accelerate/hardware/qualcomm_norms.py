@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from onnx import NodeProto, helper
 
-from .qualcomm_counts import drop_unused
 from .qualcomm_fixed import Known, attributes
-from .qualcomm_operators import replace_nodes
+from .qualcomm_operators import drop_unused, replace_nodes
 
 MOST_INPUTS, SHORTEST = 8, 64
 """Of more inputs than these, or vectors shorter than these, the one operator is wrong at some lengths."""

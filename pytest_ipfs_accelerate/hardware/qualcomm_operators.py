@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
@@ -34,6 +34,26 @@ def replace_nodes(graph: GraphProto, replacement: Replacement) -> int:
     del graph.node[:]
     graph.node.extend(nodes)
     return changed
+
+
+def drop_unused(graph: GraphProto) -> None:
+    """Take out the nodes whose outputs nobody reads."""
+
+    def inputs(node: NodeProto) -> Iterator[str]:
+        """What a node reads, and what the nodes of its branches do."""
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in attribute.g.node:
+                yield from inputs(inner)
+
+    read = {value.name for value in graph.output}
+    kept: list[NodeProto] = []
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            read.update(inputs(node))
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def compare_booleans_as_numbers(graph: GraphProto) -> int:

@@ -31,8 +31,14 @@ from .qualcomm_counts import (
     write_down_true_places,
 )
 from .qualcomm_fixed import LARGEST, Known, at_sizes, with_shapes
-from .qualcomm_functions import subtract_logarithms, take_largest_out_of_logarithms, write_out_acos, write_out_asinh
-from .qualcomm_lengths import divide_in_two, take_lengths_of_parts
+from .qualcomm_functions import (
+    divide_in_two,
+    subtract_logarithms,
+    take_largest_out_of_logarithms,
+    write_out_acos,
+    write_out_asinh,
+)
+from .qualcomm_lengths import take_lengths_of_parts
 from .qualcomm_norms import divide_in_norms, multiply_into_powers
 from .qualcomm_operators import (
     MOST_AXES,
