@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, Tensor]
 
+CLOSED = "{} lets nobody look at what lies between its inputs and its outputs"
+
 
 class Endpoint(ABC):
     """A model lowered onto one hardware, callable. Inputs and outputs are tensors on the CPU, batch first."""
@@ -57,9 +59,7 @@ class Endpoint(ABC):
         Raises:
             NotImplementedError: this hardware lets nobody look inside.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} lets nobody look at what lies between its inputs and its outputs"
-        )
+        raise NotImplementedError(CLOSED.format(type(self).__name__))
 
     def device_peak(self, *, restart: bool = False) -> int | None:
         """The bytes of the device's own memory that were held at most, since the count began or was last ``restart``-ed by this

@@ -15,10 +15,12 @@ from ..models.checkpoint import Checkpoint
 from ..store import Store, cid_of
 from ..verdict import Implementation
 from .base import Endpoint, Hardware, NotOnHardware
+from .component_calls import Record
 from .coreml_convert import PRECISIONS, Converted, converted
-from .export_torch import TorchComponent, TorchProgram, flat_call
+from .export_torch import Call, TorchComponent, TorchProgram, flat_call, structured
 from .exported import ExportedEndpoint
 from .mil import MilProgram
+from .mil_calls import MilCall
 from .probes import CORE_ML_EVALUATED
 
 
@@ -43,28 +45,19 @@ class MilRunner(ModelRunner):
 
     def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
         call = flat_call(self.component, kwargs)
-        if call.described not in self.programs:
-            made = converted(self.component, call, self.precision, self.key, self.store)
-            self.programs[call.described] = made, MilProgram(made.spec, made.weights)
-        made, program = self.programs[call.described]
+        made, program = self.opened(call)
         arrays = program([_feed(tensor) for tensor in call.tensors])
         outputs = [
             torch.from_numpy(array).to(getattr(torch, dtype)) for array, dtype in zip(arrays, made.dtypes, strict=True)
         ]
-        return _Outputs(made.metadata).unflatten(outputs)
+        return structured(made.metadata, outputs)
 
-
-class _Outputs(ModelRunner):
-    """The structure of an output, from the metadata of its export."""
-
-    device = torch.device("cpu")
-
-    @classmethod
-    def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> _Outputs:
-        return cls(metadata)
-
-    def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
-        raise NotImplementedError
+    def opened(self, call: Call) -> tuple[Converted, MilProgram]:
+        """The program for the shapes of a call."""
+        if call.described not in self.programs:
+            made = converted(self.component, call, self.precision, self.key, self.store)
+            self.programs[call.described] = made, MilProgram(made.spec, made.weights)
+        return self.programs[call.described]
 
 
 def _feed(tensor: torch.Tensor) -> Any:
@@ -101,6 +94,10 @@ class CoreMlEndpoint(ExportedEndpoint):
 
     def open(self, name: str, component: Any) -> MilRunner:
         return MilRunner(component, self.asked, f"{self.key} {name}", self.store)
+
+    def part(self, record: Record, reference: ModelRunner | None) -> MilCall:
+        runner: Any = self.runners[record.component]
+        return MilCall(record, runner)
 
     def component_evidence(self, runner: MilRunner) -> dict[str, Any]:
         by_mil: Counter[str] = Counter()

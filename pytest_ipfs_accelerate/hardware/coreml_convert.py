@@ -10,6 +10,7 @@ import logging
 import os
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -23,7 +24,7 @@ from torch.export import ExportedProgram
 from transformers.exporters.metadata import ExportMetadata
 
 from ..store import Damaged, Missing, Store, cid_of
-from .coreml_ops import decompositions, registered, rename_arguments
+from .coreml_ops import decompositions, registered, rename_nodes
 from .coreml_shapes import drop_empty, lower_ranks
 from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, drop_mutations, export_call
 
@@ -129,16 +130,8 @@ def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, by
     with TemporaryDirectory() as folder, _quiet(), _swift(), registered() as used:
         package = Path(folder) / "model.mlpackage"
         try:
-            decomposed = program.run_decompositions(decompositions())
-            drop_checks(decomposed)
-            drop_constant_inputs(decomposed)
-            drop_mutations(decomposed)
-            drop_empty(decomposed)
-            if lowered := lower_ranks(decomposed):
-                used["ops on more than five dimensions"] = lowered
-            rename_arguments(decomposed)
             coremltools.convert(
-                decomposed,
+                _prepared(program, used),
                 minimum_deployment_target=coremltools.target.iOS18,
                 compute_precision=PRECISIONS[precision],
                 skip_model_load=True,
@@ -150,6 +143,27 @@ def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, by
         data = package / "Data" / "com.apple.CoreML"
         weights = data / "weights" / "weight.bin"
         return (data / "model.mlmodel").read_bytes(), weights.read_bytes() if weights.exists() else b"", dict(used)
+
+
+def traced(component: TorchComponent, call: Call) -> tuple[ExportedProgram, ExportMetadata]:
+    """A component for the shapes of a call as coremltools is given it, for who asks what lies inside. The program's inputs are
+    its parameters and the tensors of the call, and what a node computes has the name of the node in MIL, too."""
+    with warnings.catch_warnings(), registered() as used:
+        warnings.simplefilter("ignore")
+        program, metadata = export_call(component, call)
+        return _prepared(program, used), metadata
+
+
+def _prepared(program: ExportedProgram, used: Counter[str]) -> ExportedProgram:
+    decomposed: ExportedProgram = program.run_decompositions(decompositions())
+    drop_checks(decomposed)
+    drop_constant_inputs(decomposed)
+    drop_mutations(decomposed)
+    drop_empty(decomposed)
+    if lowered := lower_ranks(decomposed):
+        used["ops on more than five dimensions"] = lowered
+    rename_nodes(decomposed)
+    return decomposed
 
 
 def _passes() -> coremltools.PassPipeline:

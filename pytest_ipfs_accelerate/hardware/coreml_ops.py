@@ -15,13 +15,15 @@ from typing import Any
 
 import torch
 from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.frontend.torch.ops import TORCH_STRING_ARGS, _get_inputs
+from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 from coremltools.converters.mil.frontend.torch.utils import TORCH_DTYPE_TO_MIL_DTYPE, sanitize_op_kind
 from coremltools.converters.mil.mil import Var, types
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
+
+from .export_torch import OF_TORCH
 
 Translate = Callable[[Any, Any], None]
 
@@ -302,15 +304,14 @@ def decompositions() -> dict[OpOverload, Any]:
     return apart | {rule.op: rule.apart for rule in RULES}
 
 
-def rename_arguments(program: ExportedProgram) -> int:
-    """Give nodes other names than those of arguments: coremltools takes the ``"floor"`` of a division for the value of a node
-    that is called ``floor``. How many had such a name."""
-    named = [node for node in program.graph.nodes if node.name in TORCH_STRING_ARGS]
-    for node in named:
-        name = node.name
-        node._rename(f"{name}_value")
-        program.graph_signature.replace_all_uses(name, node.name)
-    return len(named)
+def rename_nodes(program: ExportedProgram) -> None:
+    """Give nodes names of their own: coremltools takes the ``"floor"`` of a division for the value of a node that is called
+    ``floor``, and calls the second sum of its own making ``add_2``, as torch the third of the model."""
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            name = node.name
+            node._rename(f"{OF_TORCH}{name}")
+            program.graph_signature.replace_all_uses(name, node.name)
 
 
 @contextmanager

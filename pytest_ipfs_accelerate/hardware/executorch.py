@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count, _unsafe_reset_threadpool
-from executorch.runtime import Runtime
 from transformers.exporters.metadata import ExportMetadata
 from transformers.exporters.runners.base import ModelRunner
 
@@ -18,43 +17,19 @@ from ..models.checkpoint import Checkpoint
 from ..store import Store
 from ..words import plural
 from .base import Endpoint, Hardware, NotOnHardware
-from .executorch_program import Free, Lowered, LoweringFault, Sizes, lowered
+from .component_calls import Record
+from .executorch_calls import ExecutorchCall
+from .executorch_program import Free, LoweringFault, lowered
+from .executorch_runtime import Loaded
 from .export_torch import Call, TorchComponent, TorchProgram, flat_call
 from .exported import ExportedEndpoint
-from .pte import XNNPACK, Contents, contents
+from .pte import XNNPACK, Contents
 
 Shapes = Sequence[tuple[int, ...]]
 """The shape of each tensor of a call."""
 
 WHOLE_FLOATS = ("fp32", "fp64")
 """The precisions of the numbers of a program in fp32: a model may ask for more in places."""
-
-
-class Loaded(ModelRunner):
-    """One program in ExecuTorch's runtime."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, made: Lowered) -> None:
-        super().__init__(made.metadata)
-        self.made = made
-        self.contents: Contents = contents(made.pte)
-        runtime = Runtime.get()
-        if missing := sorted(set(self.contents.kernels) - runtime.operator_registry.operator_names):
-            raise LoweringFault(f"ExecuTorch {version('executorch')} has no kernel {', '.join(missing)}")
-        self.program = runtime.load_program(made.pte)
-        self.method: Any = self.program.load_method("forward")
-
-    @classmethod
-    def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> Loaded:
-        return cls(Lowered(program, metadata, Sizes([], {}), False))
-
-    def run(self, tensors: Iterable[torch.Tensor]) -> Any:
-        """The model's output for the tensors of a call, in order. The runtime has read them and copied what it gives."""
-        return self.unflatten(list(self.method.execute([tensor.detach().contiguous() for tensor in tensors])))
-
-    def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
-        raise NotImplementedError
 
 
 class ExecutorchRunner(ModelRunner):
@@ -138,6 +113,10 @@ class ExecutorchEndpoint(ExportedEndpoint):
 
     def open(self, name: str, component: Any) -> ExecutorchRunner:
         return ExecutorchRunner(component, f"{self.key} {name}", self.store, grows=name == "decode")
+
+    def part(self, record: Record, reference: ModelRunner | None) -> ExecutorchCall:
+        runner: Any = self.runners[record.component]
+        return ExecutorchCall(record, runner)
 
     def component_evidence(self, runner: ExecutorchRunner) -> dict[str, Any]:
         found = Contents(Counter(), Counter(), Counter(), Counter())

@@ -19,6 +19,7 @@ from executorch.exir.program import to_edge_transform_and_lower
 from sympy import sympify
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import OutputKind, OutputSpec, TensorArgument
 from torch.fx.traceback import NodeSource
 from torch.utils import _pytree as pytree
 from transformers.exporters import exporter_dynamo
@@ -132,8 +133,7 @@ def _made_by() -> tuple[dict[str, str], list[str]]:
 
 def _lower(component: TorchComponent, call: Call, free: Free) -> Lowered:
     what = component.module or "the model"
-    with warnings.catch_warnings(), apply_patches("executorch"), apply_patches("executorch.xnnpack"), _lean():
-        warnings.simplefilter("ignore")
+    with _for_xnnpack():
         try:
             program, metadata = export_call(component, call, _dynamic_shapes(call, free) if any(free) else None)
         except Exception as error:
@@ -143,6 +143,41 @@ def _lower(component: TorchComponent, call: Call, free: Free) -> Lowered:
         except Exception as error:
             raise LoweringFault(f"ExecuTorch {version('executorch')} does not take {what}") from error
     return Lowered(pte, metadata, _sizes(program), False)
+
+
+def traced(component: TorchComponent, call: Call) -> tuple[ExportedProgram, ExportMetadata]:
+    """A component for the sizes of a call as it is lowered, for who asks what lies inside."""
+    with _for_xnnpack():
+        program, metadata = export_call(component, call)
+        drop_constant_inputs(program)
+    return program, metadata
+
+
+def read_out(component: TorchComponent, call: Call, names: Sequence[str]) -> tuple[Lowered, list[str]]:
+    """A component lowered with these values of its trace among its outputs, which it gives as a flat list: those of the
+    component first. And the names of all of them, in order."""
+    with _for_xnnpack():
+        program, metadata = export_call(component, call)
+        nodes = {node.name: node for node in program.graph.nodes}
+        (output,) = (node for node in nodes.values() if node.op == "output")
+        given = [node.name for node in output.args[0]]
+        added = [name for name in names if name not in given]
+        output.args = ((*output.args[0], *(nodes[name] for name in added)),)
+        program.graph_signature.output_specs.extend(
+            OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(name), None) for name in added
+        )
+        structure = pytree.tree_structure([0] * len([*given, *added]))
+        program.module_call_graph[0].signature.out_spec = structure
+        program.graph_module.recompile()
+        metadata = replace(metadata, out_spec=pytree.treespec_dumps(structure), out_constants=[])
+        return Lowered(lower_program(program), metadata, _sizes(program), False), [*given, *added]
+
+
+@contextmanager
+def _for_xnnpack() -> Iterator[None]:
+    with warnings.catch_warnings(), apply_patches("executorch"), apply_patches("executorch.xnnpack"), _lean():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _dynamic_shapes(call: Call, free: Free) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from transformers.exporters.exporter_dynamo import (
     register_pytree_node,
 )
 from transformers.exporters.metadata import ExportMetadata, record_output_structure
+from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import (
     decompose_for_generation,
     patch_attribute,
@@ -230,6 +231,26 @@ def export_call(
     with patched(), without_loss(model), batched_experts(model), as_before(model):
         program, metadata = exporter.export_program(model, {**arguments, **component.flags}, config)
     return program, metadata
+
+
+OF_TORCH = "torch_"
+"""What the names of nodes begin with where a hardware makes up names of its own beside them."""
+
+
+def structured(metadata: ExportMetadata, outputs: Sequence[Tensor]) -> Any:
+    """The tensors that a program gives in order, as what the model returned when it was exported."""
+    return _Structure(metadata).unflatten(list(outputs))
+
+
+class _Structure(ModelRunner):
+    device = torch.device("cpu")
+
+    @classmethod
+    def from_program(cls, program: Any, metadata: ExportMetadata, device: Any = None) -> _Structure:
+        return cls(metadata)
+
+    def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
+        raise NotImplementedError
 
 
 def drop_constant_inputs(program: ExportedProgram) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,11 +10,12 @@ from torch import Tensor
 from transformers.exporters.runners.base import ModelRunner
 from transformers.exporters.utils import precompute_export_inputs
 
-from .base import Endpoint, NotOnHardware, Tensors
+from .base import CLOSED, Endpoint, NotOnHardware, Tensors
+from .component_calls import Record, recorded
 from .export import WHOLE, Program
 from .generate import Driver, left_to_torch
 from .intermediate import Call
-from .operators import EVALUATOR, PLAIN, GraphCall, Part, recorded
+from .operators import EVALUATOR, PLAIN, GraphCall, Part
 from .outputs import flat_outputs
 from .placement import fallback
 from .steps import watched
@@ -72,19 +72,24 @@ class ExportedEndpoint(Endpoint):
         return found
 
     def parts(self, reference: Any, run: Callable[[Endpoint], object]) -> Iterator[Call]:
-        if not isinstance(self.program, Program):
-            yield from super().parts(reference, run)
-            return
         own = reference.runners if isinstance(reference, ExportedEndpoint) else {}
-        with recorded(self.runners) as calls:
+        with recorded(self.runners) as records:
             run(self)
-        numbers: Counter[str] = Counter()
-        for name, arguments, found in calls:
-            numbers[name] += 1
-            component = self.program.components[name]
-            module = self.program.checkpoint.model.get_submodule(component.module)
-            part = Part(name, component, module, self.open, own.get(name))
-            yield GraphCall(part, numbers[name], arguments, found, self.witnesses)
+        for record in records:
+            yield self.part(record, own.get(record.component))
+
+    def part(self, record: Record, reference: ModelRunner | None) -> Call:
+        """One call of a component, for :meth:`parts`; ``reference`` is the runner that it is held against where that is not
+        torch's module.
+
+        Raises:
+            NotImplementedError: this hardware lets nobody look inside.
+        """
+        if not isinstance(self.program, Program):
+            raise NotImplementedError(CLOSED.format(type(self).__name__))
+        component = self.program.components[record.component]
+        module = self.program.checkpoint.model.get_submodule(component.module)
+        return GraphCall(Part(record.component, component, module, self.open, reference), record, self.witnesses)
 
     def evidence(self) -> dict[str, Any]:
         calls = dict(self.driver.calls) if self.driver is not None else {WHOLE: self.calls}

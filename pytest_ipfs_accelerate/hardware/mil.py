@@ -55,7 +55,7 @@ class MilProgram:
         found: Counter[str] = Counter()
         for operation in self.operations:
             if operation.op_type not in ("cast", "identity"):
-                found.update({name for output in operation.outputs if (name := type_name(output)).startswith("fp")})
+                found.update({type_name(output) for output in operation.outputs if is_float(output)})
         return dict(found)
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
@@ -116,3 +116,8 @@ def type_name(value: Any) -> str:
     """The type of a value's elements, by MIL's name of it: ``fp32``, ``fp16``, ``int32``, ``bool``."""
     kind = value.sym_type
     return str(types.builtin_to_string(kind.get_primitive() if types.is_tensor(kind) else kind))
+
+
+def is_float(value: Any) -> bool:
+    """Whether a value's elements are floating-point numbers."""
+    return type_name(value).startswith("fp")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -19,11 +17,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from torch import Tensor, nn
 from torch.utils._pytree import tree_structure, treespec_dumps
 from transformers.exporters.runners.base import ModelRunner
-from transformers.exporters.utils import get_leaf_tensors, onnx_feed
+from transformers.exporters.utils import onnx_feed
 
+from .component_calls import ComponentCall, Record
 from .export import Component
-from .generate import masks_written_out
-from .intermediate import Call, Layers, Step, Values, hooked
+from .intermediate import Step, Values
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
@@ -95,48 +93,9 @@ def read_out(part: Part, arguments: Any, names: Sequence[str]) -> Values:
         component.metadata, out_spec=treespec_dumps(tree_structure([0] * len(outputs))), out_constants=[]
     )
     runner = part.open(part.name, replace(component, onnx=graph, metadata=metadata))
-    found = runner(share_inputs=False, **copy.deepcopy(arguments))
+    found = runner(share_inputs=False, **arguments)
     pairs = zip(outputs, found, strict=True)
     return {output: tensor.detach().clone().float() for output, tensor in pairs if tensor.is_floating_point()}
-
-
-def float_leaves(value: Any) -> dict[str, Tensor]:
-    """The floating-point tensors of what a model returned, those of its cache among them, by path, on the CPU."""
-    return {
-        name: tensor.detach().clone().float().cpu()
-        for name, tensor in get_leaf_tensors(value).items()
-        if tensor.is_floating_point()
-    }
-
-
-@dataclass(slots=True)
-class Recorded:
-    """A runner that keeps what it was called with and what it gave."""
-
-    runner: Any
-    name: str
-    calls: list[tuple[str, Any, Values]]
-
-    def __call__(self, share_inputs: bool = True, **arguments: Any) -> Any:
-        given = copy.deepcopy(arguments)
-        outputs = self.runner(share_inputs=share_inputs, **arguments)
-        self.calls.append((self.name, given, float_leaves(outputs)))
-        return outputs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.runner, name)
-
-
-@contextmanager
-def recorded(runners: dict[str, Any]) -> Iterator[list[tuple[str, Any, Values]]]:
-    """For a time, the calls of ``runners`` in their order: component, arguments, outputs."""
-    calls: list[tuple[str, Any, Values]] = []
-    kept = dict(runners)
-    runners.update({name: Recorded(runner, name, calls) for name, runner in kept.items()})
-    try:
-        yield calls
-    finally:
-        runners.update(kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,30 +110,13 @@ class Part:
     reference: ModelRunner | None = None
 
 
-class GraphCall(Call):
-    """One call of an exported component."""
+class GraphCall(ComponentCall):
+    """One call of an exported graph."""
 
-    unit = "operator"
-
-    def __init__(self, part: Part, number: int, arguments: Any, found: Values, witnesses: Sequence[str]) -> None:
+    def __init__(self, part: Part, record: Record, witnesses: Sequence[str]) -> None:
         self._part = part
-        self._arguments = arguments
         self._witnesses = witnesses
-        self._layers, expected = self._by_reference()
-        super().__init__(part.name, number, found, expected)
-
-    @torch.no_grad()
-    def _by_reference(self) -> tuple[Layers, Values]:
-        """The module itself on the same arguments, with what the exporter wrote into the graph as a constant."""
-        arguments = copy.deepcopy(self._arguments)
-        if self._part.reference is not None:
-            return Layers([]), float_leaves(self._part.reference(share_inputs=False, **arguments))
-        constants = self._part.component.metadata.in_constants
-        with hooked(self._part.module) as layers, masks_written_out():
-            return layers, float_leaves(self._part.module(**{**constants, **arguments}))
-
-    def layers(self) -> tuple[Sequence[Step], Values]:
-        return self._layers.first()
+        super().__init__(record, part.module, part.component.metadata.in_constants, part.reference)
 
     def steps(self) -> Sequence[Step]:
         return graph_steps(self._part.component, self._part.module)
@@ -183,12 +125,12 @@ class GraphCall(Call):
         names = [name for step in self.steps() for name in step.writes]
 
         def run(witness: Witness) -> Callable[[], Values]:
-            return lambda: as_torch_names(witness(self._part.component.onnx, copy.deepcopy(self._arguments), names))
+            return lambda: as_torch_names(witness(self._part.component.onnx, self.given(), names))
 
         return {name: run(WITNESSES[name]) for name in self._witnesses}
 
     def values(self, names: Sequence[str]) -> Values:
-        return as_torch_names(read_out(self._part, self._arguments, names))
+        return as_torch_names(read_out(self._part, self.given(), names))
 
 
 def as_torch_names(values: Values) -> Values:

@@ -6,15 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from cases import job
 
 from pytest_ipfs_accelerate.hardware.probes import CORE_ML_EVALUATED
 from pytest_ipfs_accelerate.runner import run_case
-from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Stage, Verdict
+from pytest_ipfs_accelerate.verdict import DEPARTURE, Implementation, Outcome, Stage, Verdict
 
 pytest.importorskip("coremltools")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+NORM = "bert.encoder.layer.0.attention.output.LayerNorm"
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +27,22 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-def run(kept: Path, fault: str = "", precision: str = "", task: str = "fill-mask") -> Verdict:
+def run(
+    kept: Path,
+    fault: str = "",
+    precision: str = "",
+    *,
+    model: str = "bert",
+    task: str = "fill-mask",
+    explain: bool = False,
+) -> Verdict:
     target = f"coreml_sabotage:{fault}CoreMl" if fault else "pytest_ipfs_accelerate.hardware.coreml:CoreMl"
     asked = replace(
-        job("bert", task, "apple", target), precision=precision, cache_dir=str(kept), cache_size=1_000_000_000
+        job(model, task, "apple", target),
+        precision=precision,
+        explain=explain,
+        cache_dir=str(kept),
+        cache_size=1_000_000_000,
     )
     return run_case(asked, lambda stage: None)
 
@@ -69,6 +85,24 @@ def test_another_precision_than_was_asked_for(kept: Path) -> None:
     assert (verdict.outcome, verdict.stage, verdict.exception) == (Outcome.FAILED, Stage.RUN, "NotOnHardware")
     assert "fp16 was asked for; ops by precision are {'fp32':" in verdict.reason
     assert run(kept, precision="bf16").reason == "not on apple: Core ML has no bf16"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_op_that_departs_is_named(kept: Path, precision: str) -> None:
+    departure = run(kept, "ScaledNorm", precision, explain=True).evidence[DEPARTURE]
+    assert (departure["operator"], departure["node"], departure["module"]) == ("layer_norm", "layer_norm_1", NORM)
+    assert departure["judged by"] == f"torch {torch.__version__} on the CPU, node by node of its trace"
+    assert departure["relative l2"] == pytest.approx(1, rel=0.01)
+    assert departure["relative l2 of the inputs"] < departure["bound"]
+    assert departure["inputs"] == departure["outputs"] == [[1, 11, 64]]
+    assert departure["operators compared"] > 25
+
+
+def test_the_step_that_departs_is_named(kept: Path) -> None:
+    verdict = run(kept, "ScaledDecode", model="gpt2", task="text-generation", explain=True)
+    departure = verdict.evidence[DEPARTURE]
+    assert (departure["component"], departure["call"]) == ("decode", 1)
+    assert (departure["operator"], departure["module"]) == ("layer_norm", "transformer.ln_f")
 
 
 def test_half_precision(kept: Path) -> None:

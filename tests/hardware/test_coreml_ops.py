@@ -155,10 +155,10 @@ def test_a_translation_gives_the_type_that_torch_gives(monkeypatch: pytest.Monke
         evaluated(function, *inputs)
 
 
-def test_a_node_with_the_name_of_an_argument_is_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     function = lambda x: torch.div(torch.floor(x), 2.0, rounding_mode="floor")  # noqa: E731
     assert right(function, X)
-    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.rename_arguments", lambda program: 0)
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.rename_nodes", lambda program: None)
     with pytest.raises(ConversionFault, match="the op div"):
         evaluated(function, X)
 

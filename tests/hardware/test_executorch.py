@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from cases import job
+from torch.export.graph_signature import TensorArgument
 from torch.utils import _pytree as pytree
 from transformers.exporters.metadata import ExportMetadata
 
 from pytest_ipfs_accelerate.runner import run_case
 from pytest_ipfs_accelerate.store import Store
-from pytest_ipfs_accelerate.verdict import Implementation, Outcome, Stage, Verdict
+from pytest_ipfs_accelerate.verdict import DEPARTURE, Implementation, Outcome, Stage, Verdict
 
 pytest.importorskip("executorch", reason="executorch is not installed: it is in the extra executorch alone")
 
@@ -24,8 +25,9 @@ from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as sc
 from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import serialize_xnnpack_binary
 
 from pytest_ipfs_accelerate.hardware import executorch, executorch_program
-from pytest_ipfs_accelerate.hardware.executorch import ExecutorchRunner, Loaded, differing
+from pytest_ipfs_accelerate.hardware.executorch import ExecutorchRunner, differing
 from pytest_ipfs_accelerate.hardware.executorch_program import Lowered, LoweringFault, Sizes, lower_program, lowered
+from pytest_ipfs_accelerate.hardware.executorch_runtime import Loaded
 from pytest_ipfs_accelerate.hardware.export_torch import TorchComponent, flat_call
 from pytest_ipfs_accelerate.hardware.pte import Contents, _read_graph, contents
 
@@ -90,6 +92,33 @@ def test_a_fault_fails_where_it_shows(kept: Path, fault: str, stage: Stage, word
     assert words in verdict.reason
 
 
+def test_the_node_that_departs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lower = executorch_program.to_edge_transform_and_lower
+
+    def wrong(program: Any, **options: Any) -> Any:
+        (norm,) = (node for node in program.graph.nodes if node.name == "layer_norm_1")
+        with program.graph.inserting_after(norm):
+            scaled = program.graph.call_function(torch.ops.aten.mul.Tensor, (norm, 1.01))
+        scaled.meta = dict(norm.meta)
+        norm.replace_all_uses_with(scaled, delete_user_cb=lambda user: user is not scaled)
+        for spec in program.graph_signature.output_specs:
+            if spec.arg.name == norm.name:
+                spec.arg = TensorArgument(scaled.name)
+        return lower(program, **options)
+
+    monkeypatch.setattr(executorch_program, "to_edge_transform_and_lower", wrong)
+    departure = run(tmp_path, explain=True).evidence[DEPARTURE]
+    assert (departure["operator"], departure["node"], departure["module"]) == (
+        "layer_norm.default",
+        "layer_norm_1",
+        NORM,
+    )
+    assert departure["judged by"] == f"torch {torch.__version__} on the CPU, node by node of its trace"
+    assert departure["relative l2"] == pytest.approx(0.01, rel=1e-3)
+    assert departure["relative l2 of the inputs"] < departure["bound"] == 1e-5
+    assert departure["operators compared"] > 25
+
+
 def test_what_is_left_to_torch_is_counted_where_it_is_allowed(kept: Path) -> None:
     verdict = run(kept, "OnlyTheHead", allow_fallback=True)
     assert verdict.outcome is Outcome.PASSED, verdict
@@ -117,6 +146,7 @@ def test_a_damaged_program_is_lowered_again(kept: Path) -> None:
     assert found[0]["cid"] == programs[0]["cid"], "a lowering gives the same bytes again"
 
 
+NORM = "bert.encoder.layer.0.attention.output.LayerNorm"
 ONE_TENSOR = pytree.treespec_dumps(pytree.tree_structure(torch.ones(1)))
 
 
