@@ -46,11 +46,8 @@ class MilRunner(ModelRunner):
     def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
         call = flat_call(self.component, kwargs)
         made, program = self.opened(call)
-        arrays = program([_feed(tensor) for tensor in call.tensors])
-        outputs = [
-            torch.from_numpy(array).to(getattr(torch, dtype)) for array, dtype in zip(arrays, made.dtypes, strict=True)
-        ]
-        return structured(made.metadata, outputs)
+        arrays = iter(program([_feed(tensor) for tensor in call.tensors if tensor.numel()]))
+        return structured(made.metadata, [output.tensor(arrays) for output in made.outputs])
 
     def opened(self, call: Call) -> tuple[Converted, MilProgram]:
         """The program for the shapes of a call."""

@@ -17,21 +17,27 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import coremltools
+import torch
 from coremltools.converters.mil.mil.program import Program
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.export import ExportedProgram
+from torch.fx import Node
 from transformers.exporters.metadata import ExportMetadata
 
 from ..store import Damaged, Missing, Store, cid_of
+from .coreml_nothing import drop_empty, drop_empty_ends, is_empty
 from .coreml_ops import decompositions, registered, rename_nodes
-from .coreml_shapes import drop_empty, lower_ranks
-from .export_torch import Call, TorchComponent, drop_checks, drop_constant_inputs, drop_mutations, export_call
+from .coreml_shapes import lower_ranks
+from .export_torch import OF_TORCH, Call, TorchComponent, drop_checks, drop_constant_inputs, drop_mutations, export_call
 
 LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
 """On whose versions it depends what a conversion gives."""
 
-CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py", "coreml_shapes.py")
+CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py", "coreml_nothing.py", "coreml_shapes.py")
 """Files of this room on which it depends, too."""
 
 PRECISIONS = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
@@ -41,16 +47,35 @@ class ConversionFault(Exception):
     """torch.export or coremltools does not take a component: says which op."""
 
 
+class Output(NamedTuple):
+    """The type that torch gives an output, and its shape where it holds nothing: the program has none of those."""
+
+    dtype: str
+    nothing: list[int] | None
+
+    @classmethod
+    def of(cls, node: Node) -> Output:
+        value = node.meta["val"]
+        return cls(str(value.dtype).removeprefix("torch."), list(value.shape) if is_empty(node) else None)
+
+    def tensor(self, arrays: Iterator[NDArray[Any]]) -> Tensor:
+        """It, from what the program gives in order."""
+        dtype = getattr(torch, self.dtype)
+        return (
+            torch.from_numpy(next(arrays)).to(dtype) if self.nothing is None else torch.empty(self.nothing, dtype=dtype)
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Converted:
     """A component at fixed shapes: the bytes of ``model.mlmodel`` and ``weight.bin`` of its package, the structure of its
-    output, the types that torch gives it (Core ML has neither 64 bits nor booleans there), the ops that were translated by a
-    registration of ours, whether it was in the store, and what was wrong with what was."""
+    output, the tensors of that as torch gives them (Core ML has neither 64 bits nor booleans, and none that hold nothing), the
+    ops that were translated by a registration of ours, whether it was in the store, and what was wrong with what was."""
 
     spec: bytes
     weights: bytes
     metadata: ExportMetadata
-    dtypes: Sequence[str]
+    outputs: Sequence[Output]
     registered: Mapping[str, int]
     kept: bool
     warning: str = ""
@@ -95,7 +120,7 @@ def _save(store: Store, made: Converted) -> str:
         "spec": store.put(made.spec),
         "weights": store.put(made.weights),
         "metadata": asdict(made.metadata),
-        "dtypes": list(made.dtypes),
+        "outputs": [list(output) for output in made.outputs],
         "registered": dict(made.registered),
     }
     return store.put(json.dumps(manifest, sort_keys=True).encode())
@@ -105,7 +130,8 @@ def _load(store: Store, cid: str) -> Converted:
     manifest = json.loads(store.get(cid))
     metadata = ExportMetadata.from_dict(manifest["metadata"])
     spec, weights = store.get(manifest["spec"]), store.get(manifest["weights"])
-    return Converted(spec, weights, metadata, manifest["dtypes"], manifest["registered"], True)
+    outputs = [Output(*output) for output in manifest["outputs"]]
+    return Converted(spec, weights, metadata, outputs, manifest["registered"], True)
 
 
 def _convert(component: TorchComponent, call: Call, precision: str) -> Converted:
@@ -116,9 +142,8 @@ def _convert(component: TorchComponent, call: Call, precision: str) -> Converted
         except Exception as error:
             raise ConversionFault(f"torch.export does not take {component.module or 'the model'}") from error
         spec, weights, used = convert_program(program, precision)
-    outputs = next(node for node in program.graph.nodes if node.op == "output").args[0]
-    dtypes = [str(output.meta["val"].dtype).removeprefix("torch.") for output in outputs]
-    return Converted(spec, weights, metadata, dtypes, used, False)
+    (output,) = program.graph.find_nodes(op="output")
+    return Converted(spec, weights, metadata, [Output.of(node) for node in output.args[0]], used, False)
 
 
 def convert_program(program: ExportedProgram, precision: str) -> tuple[bytes, bytes, dict[str, int]]:
@@ -160,6 +185,7 @@ def _prepared(program: ExportedProgram, used: Counter[str]) -> ExportedProgram:
     drop_constant_inputs(decomposed)
     drop_mutations(decomposed)
     drop_empty(decomposed)
+    drop_empty_ends(decomposed)
     if lowered := lower_ranks(decomposed):
         used["ops on more than five dimensions"] = lowered
     rename_nodes(decomposed)
@@ -180,9 +206,9 @@ def _culprit(error: BaseException) -> str:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         local = frame.f_locals
         if frame.f_code.co_name == "convert_single_node":
-            return f"the op {local['node'].kind} ({local['node'].name})"
+            return f"the op {local['node'].kind} ({local['node'].name.removeprefix(OF_TORCH)})"
         if frame.f_code.co_name == "from_exir_node":
-            return f"the op {local['kind']} ({local['node'].name})"
+            return f"the op {local['kind']} ({local['node'].name.removeprefix(OF_TORCH)})"
         if frame.f_code.co_name == "apply" and "prog" in local:
             where = f"the program, in its pass {type(local.get('self')).__name__}"
     return where or "the program"

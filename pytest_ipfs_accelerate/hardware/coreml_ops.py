@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, reduce
+from string import ascii_letters
 from typing import Any
 
 import torch
@@ -105,6 +106,16 @@ def as_strided(x: Tensor, size: list[int], stride: list[int], storage_offset: in
         shape[axis] = count
         places = places + (torch.arange(count) * step).reshape(shape)
     return x.reshape(-1).index_select(0, places.reshape(-1)).reshape(size)
+
+
+@rule(
+    aten.unfold.default, "no translation; torch takes it apart to as_strided, of a tensor that need not be contiguous"
+)
+def unfold(x: Tensor, dim: int, size: int, step: int) -> Tensor:
+    count = (x.shape[dim] - size) // step + 1
+    places = torch.arange(count)[:, None] * step + torch.arange(size)
+    x = x.movedim(dim, -1).index_select(-1, places.reshape(-1))
+    return x.reshape([*x.shape[:-1], count, size]).movedim(-2, dim if dim >= 0 else dim - 1)
 
 
 @rule(aten.masked_scatter.default, NONE)
@@ -221,9 +232,33 @@ def scatter_reduce(x: Tensor, dim: int, index: Tensor, source: Tensor, how: str,
     return total / (counts + 1 if include_self else counts.clamp(min=1))
 
 
+@rule(aten.einsum.default, "one that takes an ellipsis for an axis")
+def einsum(equation: str, operands: list[Tensor], *, path: list[int] | None = None) -> Any:
+    if "..." not in equation:
+        return NotImplemented
+    given, _, result = equation.replace(" ", "").partition("->")
+    if not result:
+        raise NotImplementedError(f"einsum of {equation}, which does not say its result")
+    free = [letter for letter in ascii_letters if letter not in equation]
+    most = 0
+    terms = []
+    for term, operand in zip(given.split(","), operands, strict=True):
+        count = operand.dim() - len(term.replace("...", "")) if "..." in term else 0
+        most = max(most, count)
+        terms.append(term.replace("...", "".join(free[:count][::-1])))
+    # Axes of an ellipsis are counted from its end.
+    return torch.einsum(f"{','.join(terms)}->{result.replace('...', ''.join(free[:most][::-1]))}", operands)
+
+
 @rule(aten._is_all_true.default, NONE)
 def is_all_true(x: Tensor) -> Tensor:
     return x.all()
+
+
+@rule(aten.mse_loss.default, "one that fails where the reduction is left to its default")
+def mse_loss(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
+    squares = (x - y) * (x - y)
+    return (squares, squares.mean(), squares.sum())[reduction]
 
 
 @rule(aten.where.ScalarSelf, "one that takes a whole number for an integer beside floating-point numbers")
@@ -277,6 +312,17 @@ def scatter_extreme(context: Any, node: Any) -> None:
         start = mb.fill_like(ref_tensor=source, value={"amax": -3e38, "amin": 3e38, "prod": 1.0}[how])
         x = mb.scatter_along_axis(data=x, updates=start, mode="update", **places)
     context.add(mb.scatter_along_axis(data=x, updates=source, mode=mode, name=node.name, **places))
+
+
+def prod(context: Any, node: Any) -> None:
+    x, *given = _get_inputs(context, node)
+    axes = [given[0].val] if given else None
+    keep = bool(given[1].val) if len(given) > 1 else bool((node.kwinputs or {}).get("keepdim", (False,))[0])
+    context.add(mb.reduce_prod(x=x, axes=axes, keep_dims=keep, name=node.name))
+
+
+for _kind in ("prod", "prod.dim_int"):
+    translation(_kind, NONE)(prod)
 
 
 def kind_of(op: OpOverload) -> str:

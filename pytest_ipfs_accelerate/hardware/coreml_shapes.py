@@ -1,5 +1,4 @@
-"""Shapes that Core ML has none of: tensors of no elements are left out, and each op on one of more than five dimensions is
-said on tensors of fewer.
+"""More dimensions than Core ML has: each op on a tensor of more than five is said on tensors of fewer.
 
 An op reads and gives such a tensor in the order of its elements alone, so that its neighbouring dimensions are merged where it
 treats them alike, and what it gives is viewed in its own shape again. A view of a view is one view of the first, and so the
@@ -249,25 +248,6 @@ def matmul(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any
     return torch.bmm(x.reshape(-1, rows, inner), y.reshape(-1, inner, columns))
 
 
-def drop_empty(program: ExportedProgram) -> int:
-    """Take the tensors of no elements from a program that are to be placed in others. How many are."""
-    graph, count = program.graph, 0
-    for node in list(graph.nodes):
-        if node.op != "call_function" or not isinstance(node.target, OpOverload) or _empty(node):
-            continue
-        if node.target._schema.name in _PLACING and any(_empty(argument) for argument in node.all_input_nodes):
-            _put(program, node, node.args[0])
-            count += 1
-    if count:
-        graph.eliminate_dead_code()
-        program.graph_module.recompile()
-    return count
-
-
-_PLACING = ("aten::slice_scatter", "aten::index_put", "aten::scatter", "aten::scatter_add", "aten::masked_scatter")
-"""Ops that give their first argument with others in some of its places."""
-
-
 def lower_ranks(program: ExportedProgram) -> int:
     """Replace the ops of a program that read or give more dimensions than Core ML has, where there is a rule. How many were."""
     graph = program.graph
@@ -279,7 +259,8 @@ def lower_ranks(program: ExportedProgram) -> int:
     return count
 
 
-def _value(node: Any) -> Any:
+def value_of(node: Any) -> Any:
+    """The tensor without numbers, or the number, that a node gave when it was traced; ``None`` where it is no node."""
     return node.meta.get("val") if isinstance(node, Node) else None
 
 
@@ -287,12 +268,7 @@ def _rank(value: Any) -> int:
     return value.dim() if isinstance(value, Tensor) else 0
 
 
-def _empty(node: Node) -> bool:
-    value = _value(node)
-    return isinstance(value, Tensor) and any(type(size) is int and size == 0 for size in value.shape)
-
-
-def _put(program: ExportedProgram, node: Node, found: Node) -> None:
+def put(program: ExportedProgram, node: Node, found: Node) -> None:
     """Another node in the place of one, among the outputs, too."""
     node.replace_all_uses_with(found)
     program.graph_signature.replace_all_uses(node.name, found.name)
@@ -302,12 +278,12 @@ def _put(program: ExportedProgram, node: Node, found: Node) -> None:
 def _high(node: Node) -> bool:
     if node.op != "call_function" or not isinstance(node.target, OpOverload):
         return False
-    values = [_value(node), *(_value(argument) for argument in node.all_input_nodes)]
+    values = [value_of(node), *(value_of(argument) for argument in node.all_input_nodes)]
     return any(_rank(leaf) > MOST for leaf in pytree.tree_leaves(values))
 
 
 def _fixed(node: Node) -> bool:
-    leaves = pytree.tree_leaves([_value(node), *(_value(argument) for argument in node.all_input_nodes)])
+    leaves = pytree.tree_leaves([value_of(node), *(value_of(argument) for argument in node.all_input_nodes)])
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     return len(tensors) == len(leaves) and all(type(size) is int for tensor in tensors for size in tensor.shape)
 
@@ -322,7 +298,7 @@ def _lower(program: ExportedProgram, node: Node) -> bool:
     apart = _rule_of(op)
     if apart is None or not _fixed(node):
         return False
-    shapes = [list(leaf.shape) for leaf in pytree.tree_leaves(_value(node))]
+    shapes = [list(leaf.shape) for leaf in pytree.tree_leaves(value_of(node))]
     names = [argument.name for argument in op._schema.arguments]
     call = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
     inputs = node.all_input_nodes
@@ -337,9 +313,9 @@ def _lower(program: ExportedProgram, node: Node) -> bool:
         parts = [part.reshape(shape) for part, shape in zip(found if several else [found], shapes, strict=True)]
         return parts if several else parts[0]
 
-    with next(leaf.fake_mode for leaf in pytree.tree_leaves(_value(node))):
+    with next(leaf.fake_mode for leaf in pytree.tree_leaves(value_of(node))):
         # In the order of their elements, whatever the strides: a reshape is then a view.
-        samples = [torch.empty(_value(each).shape, dtype=_value(each).dtype) for each in inputs]
+        samples = [torch.empty(value_of(each).shape, dtype=value_of(each).dtype) for each in inputs]
         if low(*samples) is NotImplemented:
             return False
         traced = make_fx(low)(*samples).graph
@@ -349,10 +325,10 @@ def _lower(program: ExportedProgram, node: Node) -> bool:
     with program.graph.inserting_before(node):
         found: Any = program.graph.graph_copy(traced, places)
     if isinstance(found, Node):
-        _put(program, node, found)
+        put(program, node, found)
     else:
         for user in list(node.users):
-            _put(program, user, found[user.args[1]])
+            put(program, user, found[user.args[1]])
         program.graph.erase_node(node)
     return True
 
@@ -370,10 +346,10 @@ def _join_views(program: ExportedProgram) -> None:
     """A view of a view of more dimensions than there are becomes a view of what that one is of."""
     for node in list(program.graph.nodes):
         source: Any = node.args[0] if _views(node) else None
-        while _views(source) and _rank(_value(source)) > MOST:
+        while _views(source) and _rank(value_of(source)) > MOST:
             source = source.args[0]
         if source is not None and source is not node.args[0]:
             with program.graph.inserting_before(node):
-                view = program.graph.call_function(torch.ops.aten.reshape.default, (source, list(_value(node).shape)))
+                view = program.graph.call_function(torch.ops.aten.reshape.default, (source, list(value_of(node).shape)))
             view.meta = dict(node.meta)
-            _put(program, node, view)
+            put(program, node, view)

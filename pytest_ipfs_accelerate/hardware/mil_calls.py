@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 from transformers.exporters.metadata import ExportMetadata
 
 from .component_calls import Record, float_leaves
-from .coreml_convert import traced
+from .coreml_convert import Converted, traced
 from .export_torch import flat_call
 from .intermediate import Step, Values
 from .mil import MilProgram, is_float
@@ -36,8 +37,19 @@ class MilCall(TracedCall):
         return traced(self.part, flat_call(self.part, self.given()))
 
     @cached_property
+    def _opened(self) -> tuple[Converted, MilProgram]:
+        return self.runner.opened(flat_call(self.part, self.given()))
+
+    @property
     def _program(self) -> MilProgram:
-        return self.runner.opened(flat_call(self.part, self.given()))[1]
+        return self._opened[1]
+
+    def taken(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [tensor for tensor in tensors if tensor.numel()]
+
+    def whole(self, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        arrays = (output.detach().numpy() for output in outputs)
+        return [output.tensor(arrays) for output in self._opened[0].outputs]
 
     @cached_property
     def _values(self) -> dict[str, Any]:

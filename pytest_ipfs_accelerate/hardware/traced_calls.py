@@ -48,6 +48,14 @@ class TracedCall(ComponentCall):
     def trace(self) -> tuple[ExportedProgram, ExportMetadata]:
         """The program as the hardware reads it, and the structure of its output."""
 
+    def taken(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Those of the tensors of the call that the program reads."""
+        return tensors
+
+    def whole(self, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The outputs of the program with those that it was spared."""
+        return outputs
+
     @cached_property
     def traced(self) -> tuple[ExportedProgram, ExportMetadata]:
         return self.trace()
@@ -71,8 +79,10 @@ class TracedCall(ComponentCall):
     def _by_torch(self) -> Values:
         program, metadata = self.traced
         kept = _Kept(program.graph_module)
-        outputs = kept.run(*_inputs(program, flat_call(self.part, self.given()).tensors))
-        return float_leaves(structured(metadata, outputs)) | {name: kept.values[name] for name in self.nodes}
+        outputs = kept.run(*_inputs(program, self.taken(flat_call(self.part, self.given()).tensors)))
+        return float_leaves(structured(metadata, self.whole(outputs))) | {
+            name: kept.values[name] for name in self.nodes
+        }
 
     def steps_of(self, operations: Iterable[Operation], names: Mapping[Hashable, str]) -> Iterator[Step]:
         """What is computed from the value of one node to that of another, ``names`` being those of the values: an operation, or

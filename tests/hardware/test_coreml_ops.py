@@ -12,12 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.exporters.metadata import ExportMetadata
 
 pytest.importorskip("coremltools")
 
 from pytest_ipfs_accelerate.hardware import coreml_convert, coreml_ops, mil_evaluations
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
+from pytest_ipfs_accelerate.hardware.coreml import MilRunner
 from pytest_ipfs_accelerate.hardware.coreml_convert import ConversionFault, convert_program
+from pytest_ipfs_accelerate.hardware.export_torch import TorchComponent
 from pytest_ipfs_accelerate.hardware.mil import MilProgram
 
 aten = torch.ops.aten
@@ -45,7 +48,8 @@ def converted(function: Function | nn.Module, *inputs: Tensor, precision: str = 
 
 
 def evaluated(function: Function | nn.Module, *inputs: Tensor, precision: str = "fp32") -> Tensor:
-    found = converted(function, *inputs, precision=precision)([tensor.numpy() for tensor in inputs])
+    program = converted(function, *inputs, precision=precision)
+    found = program([tensor.numpy() for tensor in inputs if tensor.numel()])
     return torch.from_numpy(found[0])
 
 
@@ -70,10 +74,12 @@ def translates(function: Function, *inputs: Tensor, precision: str = "fp32") -> 
     return False
 
 
+UNFOLDED = lambda x: x.mT.unfold(0, 3, 2) + x.mT.unfold(-2, 3, 2)  # noqa: E731
 RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
     aten.cummax.default: (lambda x: torch.cummax(x, 1).values + torch.cummax(x, 0).indices, (X,)),
     aten.cummin.default: (lambda x: torch.cummin(x, 1).values + torch.cummin(x, 0).indices, (X,)),
     aten.as_strided.default: (lambda x: torch.as_strided(x, (3, 4), (2, 1), 1), (X,)),
+    aten.unfold.default: (UNFOLDED, (torch.rand(3, 7),)),
     aten.masked_scatter.default: (lambda x, y: x.masked_scatter(x > 4, y), (X, Y)),
     aten.select_scatter.default: (lambda i: torch.select_scatter(i, i[0] // 2, 0, 1), (WHOLE,)),
     aten.scatter.value: (lambda x, i: torch.zeros(3, 9).scatter_(1, i.abs() % 3, 1) + x[:, :1], (X, WHOLE)),
@@ -103,7 +109,15 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
         lambda x: torch.gather(x, 1, torch.tensor([[1, 0]])) * torch.gather(x > 4, 0, torch.tensor([[1, 0]])),
         (X,),
     ),
+    aten.einsum.default: (
+        lambda x, y: torch.einsum("...si,...id->...sd", x, y.mT) + torch.einsum("...s, d -> d...s", x, x[0, 0])[0],
+        (torch.rand(3, 4, 4), torch.rand(2, 3, 4, 4)),
+    ),
     aten._is_all_true.default: (lambda x: aten._is_all_true(x > 0), (X,)),
+    aten.mse_loss.default: (
+        lambda x, y: functional.mse_loss(x, y) + functional.mse_loss(x, y, reduction="none"),
+        (X, Y),
+    ),
     aten.where.ScalarSelf: (lambda x: aten.where.ScalarSelf(x > 4, 1, x), (X,)),
     aten.bitwise_or.Tensor: (lambda x: torch.bitwise_or(x > 6, x < 4), (X,)),
     aten.bitwise_xor.Tensor: (lambda x: torch.bitwise_xor(x > 4, x < 6), (X,)),
@@ -117,6 +131,8 @@ TRANSLATIONS: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
         lambda x, i: torch.ones(3, 9).scatter_reduce(1, i.abs() % 3, x, "amax", include_self=False),
         (X, WHOLE),
     ),
+    "prod": (lambda x: x * torch.prod(x - 4), (X,)),
+    "prod.dim_int": (lambda x, i: x.prod(1, keepdim=True) + x.prod(-1) + i.prod(1), (X[:3, :3], WHOLE[:3, :3])),
     "alias": (lambda x: aten.alias(x * 2), (X,)),
 }
 
@@ -193,11 +209,37 @@ def test_an_op_on_six_dimensions_without_a_rule_is_named() -> None:
         evaluated(lambda x: x.view(1, 3, 1, 2, 1, 2).sort(1).values.flatten(), X)
 
 
-def test_a_tensor_of_no_elements_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    function = lambda x: x.slice_scatter(x[:, 1:0:3], 1, 1, 0, 3) * 2  # noqa: E731
-    assert right(function, X)
+NOTHING: dict[str, Function] = {
+    "placed": lambda x, nothing: x.slice_scatter(nothing, 1, 1, 0, 3) * 2,
+    "joined": lambda x, nothing: torch.cat([nothing, x, x[:, 1:1], x + 1], 1),
+    "alone": lambda x, nothing: torch.cat([nothing, x * 2], 1),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_a_tensor_of_no_elements_is_left_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, inputs = NOTHING[kind], (X, X[:, :0])
+    assert right(function, *inputs)
     monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_empty", lambda program: 0)
-    assert not translates(function, X), "coremltools takes it itself now"
+    assert not translates(function, *inputs), "coremltools takes it itself now"
+
+
+class Ends(nn.Module):
+    def forward(self, x: Tensor, nothing: Tensor) -> tuple[Tensor, ...]:
+        return torch.cat([nothing, nothing], 1), x + 1, torch.cat([nothing, x], 1) > 4
+
+
+def test_an_output_of_no_elements_is_given_beside_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is with a cache whose keys have no rotary part (mistral_large4)."""
+    component = TorchComponent(Ends(), "", ExportMetadata(kwargs={"x": {"rank": 2}, "nothing": {"rank": 2}}), {})
+    arguments = {"x": X, "nothing": X[:, :0].to(torch.int64)}
+    first, second, third = MilRunner(component, "fp32", "", None)(**arguments)
+    assert (first.shape, first.dtype) == ((3, 0), torch.int64)
+    assert torch.equal(second, X + 1)
+    assert torch.equal(third, X > 4)
+    monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_empty_ends", lambda program: None)
+    with pytest.raises(ValueError, match="shorter"):
+        MilRunner(component, "fp32", "", None)(**arguments)
 
 
 def test_a_product_and_a_sum_by_channel_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
