@@ -190,6 +190,26 @@ def add_nothing_to_outputs(known: Known) -> int:
     return replace_nodes(known.graph, added)
 
 
+def give_booleans_as_numbers(known: Known) -> int:
+    """An output of whole numbers that Booleans are cast to, by way of 32 bits: the HTP takes no other ``Cast`` to 64 of them
+    there (the mask of pocket_tts_audio_tokenizer's latents)."""
+    outputs = {value.name for value in known.graph.output}
+
+    def cast(node: NodeProto) -> list[NodeProto] | None:
+        output = node.output[0]
+        if node.op_type != "Cast" or output not in outputs or known.type(output) != TensorProto.INT64:
+            return None
+        if known.type(node.input[0]) != TensorProto.BOOL:
+            return None
+        single = f"{output}/single"
+        return [
+            helper.make_node("Cast", node.input, [single], to=TensorProto.INT32),
+            helper.make_node("Cast", [single], [output], to=TensorProto.INT64),
+        ]
+
+    return replace_nodes(known.graph, cast)
+
+
 def leave_single(known: Known) -> int:
     """A ``Tile`` that repeats nothing, as what it takes: over five axes QNN 2.7 ends the process when it compiles one (the
     pictures of sam's trackers, once for each prompt)."""

@@ -260,3 +260,13 @@ def test_floats_and_fewer_axes_are_repeated_as_they_are() -> None:
         counts = {"counts": whole(*[1] * (x.ndim - 1), 3)}
         graph = Graph("", [node("Tile", "x counts")], {"x": x}, counts, output)
         assert not rewrite_fixed(graph.model(), graph.sizes()).counts
+
+
+def test_booleans_are_given_as_whole_numbers() -> None:
+    nodes = [node("Less", "x zero", "below"), node("Cast", "below", to=TensorProto.INT64)]
+    graph = Graph(
+        "outputs of Booleans as numbers", nodes, {"x": whole(3, -5, 0)}, {"zero": np.array(0)}, TensorProto.INT64
+    )
+    with pytest.raises(NotOnHardware, match="does not take Cast"):
+        graph.on_the_htp(fixed=False)
+    assert graph.on_the_htp(fixed=True).tolist() == [0, 1, 0] == graph.rewritten_on_the_cpu().tolist()
