@@ -135,3 +135,37 @@ def padding_counted_from_the_end(original: Any) -> Any:
         return kept[:, :, None] & kept[:, None, :] & mask  # type: ignore[no-any-return]
 
     return prepare
+
+
+@replaces("oneformer.modeling_oneformer.OneFormerTransformerDecoderLayer.forward")
+def masked_rows_by_comparison(original: Any) -> Any:
+    """What a query sees none of it sees all of, at the places that ``torch.where`` gives: as many as the data says. The same
+    without them."""
+
+    def forward(
+        self: Any,
+        index: int,
+        output: Tensor,
+        multi_stage_features: list[Tensor],
+        multi_stage_positional_embeddings: list[Tensor],
+        attention_mask: Tensor,
+        query_embeddings: Tensor | None = None,
+        output_attentions: bool | None = False,
+    ) -> tuple[Any, ...]:
+        level = index % self.num_feature_levels
+        nothing = attention_mask.sum(-1, keepdim=True) == attention_mask.shape[-1]
+        output, across = self.cross_attn(
+            output,
+            multi_stage_features[level],
+            memory_mask=attention_mask & ~nothing,
+            memory_key_padding_mask=None,
+            pos=multi_stage_positional_embeddings[level],
+            query_pos=query_embeddings,
+        )
+        output, within = self.self_attn(
+            output, output_mask=None, output_key_padding_mask=None, query_pos=query_embeddings
+        )
+        output = self.ffn(output)
+        return (output, within, across) if output_attentions else (output,)
+
+    return forward

@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from traces import both, check_needed, same
-from transformers import EomtConfig, EomtDinov3Config, EomtDinov3ForUniversalSegmentation, EomtForUniversalSegmentation
+from traces import both, check_needed, same, shapes_depend_on_data
+from transformers import (
+    EomtConfig,
+    EomtDinov3Config,
+    EomtDinov3ForUniversalSegmentation,
+    EomtForUniversalSegmentation,
+    OneFormerConfig,
+)
+from transformers.models.oneformer.modeling_oneformer import OneFormerTransformerDecoderLayer
 
 from pytest_ipfs_accelerate.hardware import export_masks
 from pytest_ipfs_accelerate.hardware.export_registry import PATCHES
@@ -116,3 +123,31 @@ def test_cpmant_masks_texts_of_any_length() -> None:
             assert torch.equal(found(tokens, span, given, lengths), expected(tokens, span, given, lengths))
         assert not torch.equal(found(tokens, span, context, lengths - 1), expected(tokens, span, context, lengths))
     check_needed(CPMANT, masked, texts)
+
+
+def decoder_layer(function: Any) -> Any:
+    config = OneFormerConfig(hidden_dim=8, num_attention_heads=2, dim_feedforward=16)
+    layer = OneFormerTransformerDecoderLayer(config).eval()
+
+    def call(queries: Tensor, features: Tensor, hidden: Tensor) -> Any:
+        return function(layer, 4, queries, [features] * 3, [features * 2] * 3, hidden > 0, queries, True)
+
+    return call
+
+
+def queries(batch: int, length: int) -> tuple[Tensor, ...]:
+    """Of one of them all features are hidden in every head."""
+    hidden = torch.randn(2 * batch, 3, length)
+    hidden[1] = 1
+    return torch.randn(3, batch, 8), torch.randn(length, batch, 8), hidden
+
+
+@torch.no_grad()
+def test_a_query_that_sees_nothing_sees_all() -> None:
+    path = "oneformer.modeling_oneformer.OneFormerTransformerDecoderLayer.forward"
+    expected, found = both(path, decoder_layer)
+    given = queries(2, 5)
+    assert same(found(*given), expected(*given))
+    assert not same(found(*given), found(*given[:2], torch.ones_like(given[2])))
+    assert not shapes_depend_on_data(found, given)
+    assert shapes_depend_on_data(expected, given), "it asks for no places any more"
