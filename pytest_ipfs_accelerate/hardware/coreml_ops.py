@@ -23,6 +23,7 @@ from coremltools.converters.mil.mil import Var, types
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
+from torch.nn import functional
 
 from .export_torch import OF_TORCH
 
@@ -253,6 +254,24 @@ def einsum(equation: str, operands: list[Tensor], *, path: list[int] | None = No
 @rule(aten._is_all_true.default, NONE)
 def is_all_true(x: Tensor) -> Tensor:
     return x.all()
+
+
+@rule(aten.linear.default, "one that takes a weight of one axis for one of two")
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    if weight.dim() != 1:
+        return NotImplemented
+    product = (x * weight).sum(-1)
+    return product if bias is None else product + bias
+
+
+@rule(aten.scaled_dot_product_attention.default, "one that takes as many heads of queries as of keys alone")
+def attention(query: Tensor, key: Tensor, value: Tensor, *given: Any, enable_gqa: bool = False, **options: Any) -> Any:
+    times = query.shape[-3] // key.shape[-3]
+    if not enable_gqa or times == 1:
+        return NotImplemented
+    sizes = [*key.shape[:-2], times, *key.shape[-2:]]
+    key, value = (heads.unsqueeze(-3).expand([*sizes[:-1], heads.shape[-1]]).flatten(-4, -3) for heads in (key, value))
+    return functional.scaled_dot_product_attention(query, key, value, *given, **options)
 
 
 @rule(aten.mse_loss.default, "one that fails where the reduction is left to its default")

@@ -125,14 +125,17 @@ class Masked:
 @replaces("cpmant.modeling_cpmant.CpmAntModel._prepare_attention_mask")
 def padding_counted_from_the_end(original: Any) -> Any:
     """How far each token is from the end is a list of Python (``torch.tensor(list(range(…))[::-1])``), which a trace takes for
-    a constant of its own length."""
+    a constant of its own length. And the mask is made of Booleans and of numbers that are 0 or 1, bit by bit, which neither
+    Core ML nor the HTP does: of Booleans alone."""
 
     def prepare(self: Any, input_ids: Tensor, span: Tensor, context: Tensor, length: Tensor) -> Tensor:
         place = torch.arange(input_ids.shape[1], device=input_ids.device)
-        behind = context[:, :, None].logical_not() & (place[None, :] <= place[:, None])
-        mask = (context[:, None, :] | behind) & (span[:, None, :] == span[:, :, None])
+        free: Tensor = context != 0
+        behind = ~free[:, :, None] & (place[None, :] <= place[:, None])
+        mask = (free[:, None, :] | behind) & (span[:, None, :] == span[:, :, None])
         kept = (place < self.prompt_length) | (input_ids.shape[1] - 1 - place < length[:, None])
-        return kept[:, :, None] & kept[:, None, :] & mask  # type: ignore[no-any-return]
+        seen: Tensor = kept[:, :, None] & kept[:, None, :] & mask
+        return seen.to(context.dtype)
 
     return prepare
 

@@ -62,13 +62,14 @@ from .parts import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchComponent:
-    """A module that is exported when it is called: its path in the model (empty for the whole), the names of the arguments
-    that the export takes and what they are (``metadata``), and the flags of its call, such as ``use_cache``."""
+    """A module that is exported when it is called: its path in the model ``root`` (empty for the whole), the names of the
+    arguments that the export takes and what they are (``metadata``), and the flags of its call, such as ``use_cache``."""
 
     model: nn.Module
     module: str
     metadata: ExportMetadata
     flags: Mapping[str, Any]
+    root: nn.Module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +159,7 @@ def _component(model: nn.Module, part: nn.Module, name: str, arguments: dict[str
         name: {"rank": value.dim()} if isinstance(value, Tensor) else {"container": type(value).__name__}
         for name, value in taken.items()
     }
-    return TorchComponent(part, _path(model, part, name), ExportMetadata(kwargs=described), flags)
+    return TorchComponent(part, _path(model, part, name), ExportMetadata(kwargs=described), flags, model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,8 +228,9 @@ def export_call(
     exporter = _Exporter()  # type: ignore[no-untyped-call]
     model: Any = component.model
     config = DynamoConfig(dynamic_shapes=dynamic_shapes)
-    # Grouped experts count tokens by a histogram and multiply by groups of that size, which depends on data.
-    with patched(), without_loss(model), batched_experts(model), as_before(model):
+    # Grouped experts count tokens by a histogram and multiply by groups of that size, which depends on data. How they are
+    # multiplied stands in the config of the text, which a decoder alone need not know (diffusion_gemma).
+    with patched(), without_loss(model), batched_experts(component.root), as_before(model):
         program, metadata = exporter.export_program(model, {**arguments, **component.flags}, config)
     return program, metadata
 

@@ -278,23 +278,3 @@ def repeat_by_expanding(known: Known) -> int:
         return [helper.make_node("Expand", [node.input[0], expanded], list(node.output))]
 
     return replace_nodes(known.graph, repeated)
-
-
-def multiply_bits(known: Known) -> int:
-    """``BitwiseAnd`` and ``BitwiseOr`` of whole numbers that are 0 or 1, as Booleans that are cast and such constants are, as
-    ``Mul`` and ``Max``: the HTP has neither (cpmant's mask)."""
-    by_output = {name: node for node in known.graph.node for name in node.output}
-    kinds = {"BitwiseAnd": "Mul", "BitwiseOr": "Max"}
-
-    def is_bit(name: str) -> bool:
-        number, node = known.number(name), by_output.get(name)
-        if number is not None:
-            return bool(((number == 0) | (number == 1)).all())
-        return node is not None and node.op_type == "Cast" and known.type(node.input[0]) == TensorProto.BOOL
-
-    def multiplied(node: NodeProto) -> list[NodeProto] | None:
-        if node.op_type not in kinds or not all(map(is_bit, node.input)):
-            return None
-        return [helper.make_node(kinds[node.op_type], node.input, node.output)]
-
-    return replace_nodes(known.graph, multiplied)

@@ -114,6 +114,11 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
         (torch.rand(3, 4, 4), torch.rand(2, 3, 4, 4)),
     ),
     aten._is_all_true.default: (lambda x: aten._is_all_true(x > 0), (X,)),
+    aten.linear.default: (lambda x, y: functional.linear(x, y[0] * 2), (X, Y)),
+    aten.scaled_dot_product_attention.default: (
+        lambda x, y: functional.scaled_dot_product_attention(x, y, y[..., :2] + 1, scale=0.3, enable_gqa=True),
+        (torch.rand(2, 4, 3, 4), torch.rand(2, 2, 5, 4)),
+    ),
     aten.mse_loss.default: (
         lambda x, y: functional.mse_loss(x, y) + functional.mse_loss(x, y, reduction="none"),
         (X, Y),
@@ -231,7 +236,8 @@ class Ends(nn.Module):
 
 def test_an_output_of_no_elements_is_given_beside_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """So it is with a cache whose keys have no rotary part (mistral_large4)."""
-    component = TorchComponent(Ends(), "", ExportMetadata(kwargs={"x": {"rank": 2}, "nothing": {"rank": 2}}), {})
+    ends, metadata = Ends(), ExportMetadata(kwargs={"x": {"rank": 2}, "nothing": {"rank": 2}})
+    component = TorchComponent(ends, "", metadata, {}, ends)
     arguments = {"x": X, "nothing": X[:, :0].to(torch.int64)}
     first, second, third = MilRunner(component, "fp32", "", None)(**arguments)
     assert (first.shape, first.dtype) == ((3, 0), torch.int64)

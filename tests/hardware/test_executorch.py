@@ -193,7 +193,7 @@ def test_what_cannot_be_lowered_for_any_size_is_lowered_for_each(monkeypatch: py
 
     monkeypatch.setattr(executorch, "lowered", lower)
     monkeypatch.setattr(executorch, "Loaded", lambda made: SimpleNamespace(made=made, run=lambda tensors: None))
-    component = TorchComponent(Sorted(), "", ExportMetadata(kwargs={"x": {"rank": 2}}), {})
+    component = component_of(Sorted())
     runner = ExecutorchRunner(component, "", None, grows=True)
     for length in (4, 5, 6, 4):
         runner(x=torch.zeros(2, length))
@@ -213,12 +213,16 @@ def test_that_something_cannot_be_lowered_for_any_size_is_kept(monkeypatch: pyte
         raise LoweringFault("ExecuTorch does not take the model")
 
     monkeypatch.setattr(executorch_program, "_lower", fail)
-    component = TorchComponent(Sorted(), "", ExportMetadata(kwargs={"x": {"rank": 2}}), {})
+    component = component_of(Sorted())
     call = flat_call(component, {"x": torch.zeros(2, 4)})
     for free in ([[1]], [[1]], [], []):
         with pytest.raises(LoweringFault, match="does not take the model"):
             lowered(component, call, free, "a key", Store(kept, 1_000_000))
     assert tries == [[[1]], [], []]
+
+
+def component_of(module: torch.nn.Module) -> TorchComponent:
+    return TorchComponent(module, "", ExportMetadata(kwargs={"x": {"rank": 2}}), {}, module)
 
 
 class Sorted(torch.nn.Module):

@@ -47,7 +47,8 @@ class RNNTDecoderCache:
 
 
 def test_a_cache_of_another_module_is_tensors() -> None:
-    component = TorchComponent(nn.Identity(), "", ExportMetadata(kwargs={"cache": {"container": "Cache"}}), {})
+    module, metadata = nn.Identity(), ExportMetadata(kwargs={"cache": {"container": "Cache"}})
+    component = TorchComponent(module, "", metadata, {}, module)
     assert pytree.tree_leaves(cache := RNNTDecoderCache()) == [cache]
     assert [tensor.shape for tensor in flat_call(component, {"cache": cache}).tensors] == [(2, 3)]
 

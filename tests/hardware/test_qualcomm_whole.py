@@ -83,7 +83,7 @@ def test_a_fraction_is_cut_off_between_two_casts(between: str) -> None:
 
 
 PADS = {"p": whole(1, 0, 2, 3)}
-NUMBERS = {"seven": np.array(7), "last": whole(-1), "some": np.array([[1, 1, 0], [0, 1, 0]])}
+NUMBERS = {"seven": np.array(7), "last": whole(-1)}
 REFUSED = {
     "numbers padded": ("Pad as Gather", [node("Pad", "x p seven", "z"), node("Cast", "z", to=1)]),
     "masks padded": (
@@ -95,18 +95,6 @@ REFUSED = {
         [node("ReduceProd", "x last", "z", keepdims=0), node("Cast", "z", to=1)],
     ),
     "product that keeps its axis": ("ReduceProd as Mul", [node("ReduceProd", "x last", "z"), node("Cast", "z", to=1)]),
-    **{
-        kind: (
-            "bits as products",
-            [
-                node("Less", "x seven", "true"),
-                node("Cast", "true", "bits", to=TensorProto.INT64),
-                node(kind, "bits some", "z"),
-                node("Cast", "z", to=1),
-            ],
-        )
-        for kind in ("BitwiseAnd", "BitwiseOr")
-    },
     "negative": ("Neg of whole numbers as Sub", [node("Neg", "x", "z"), node("Cast", "z", to=1)]),
 }
 
@@ -119,16 +107,6 @@ def test_it_is_refused_as_it_is_and_taken_rewritten(case: tuple[str, list[NodePr
     expected = graph.expected()
     np.testing.assert_allclose(graph.on_the_htp(fixed=True), expected, rtol=1e-6)
     np.testing.assert_array_equal(graph.rewritten_on_the_cpu(), expected)
-
-
-@pytest.mark.parametrize("operands", ["x some", "some x", "bits seven"])
-def test_other_numbers_are_no_bits(operands: str) -> None:
-    nodes = [
-        *(node("Less", "x seven", "true"), node("Cast", "true", "bits", to=TensorProto.INT64)),
-        *(node("BitwiseAnd", operands, "both"), node("Add", "both bits", "z"), node("Cast", "z", to=1)),
-    ]
-    graph = Graph("bits as products", nodes, {"x": np.array([[3, 9, -7], [0, 6, 8]])}, NUMBERS)
-    assert graph.rewrite not in rewrite_fixed(graph.model(), graph.sizes()).counts
 
 
 def test_whole_numbers_that_are_turned_come_out() -> None:
