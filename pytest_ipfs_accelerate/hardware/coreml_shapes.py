@@ -150,7 +150,7 @@ def transpose(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> 
     return turned(call["self"], dims)
 
 
-@rule("sum", "mean", "amax", "amin", "prod", "any", "all", "argmax", "argmin")
+@rule("sum", "mean", "amax", "amin", "prod", "any", "all", "argmax", "argmin", "max", "min")
 def reduced(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any:
     """What is reduced goes to the end, and is one dimension there."""
     x, given = call["self"], call.get("dim")

@@ -189,6 +189,7 @@ HIGH: dict[str, Callable[[Tensor], Tensor]] = {
     "moved": lambda x: x.permute(0, 5, 2, 3, 1, 4).transpose(1, -2) + 1,
     "moved as few": lambda x: x.permute(3, 4, 5, 0, 1, 2) + 1,
     "reduced": lambda x: x.sum((1, 3)) + x.amax((0, 2, 5)).sum() + x.argmax(3).amax() + x.mean(),
+    "extremes": lambda x: x.max(3).values + x.min(-3, keepdim=True).indices.squeeze(3) + x.max(),
     "taken": lambda x: x.split([1, 3], 3)[1][:, 1:].select(4, 1) + x.unbind(0)[0][1:, :, :3, 0],
     "joined": lambda x: torch.stack([torch.cat([x, x[:, :1]], 1).flip(1, 2).roll(1, 3), x[:, [0, 1, 2, 0]]]),
     "widened": lambda x: x.unsqueeze(4).expand(2, 3, 2, 4, 3, 2, 3).repeat(1, 2, 1, 1, 1, 1, 2),
