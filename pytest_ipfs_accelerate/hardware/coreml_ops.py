@@ -264,14 +264,30 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     return product if bias is None else product + bias
 
 
-@rule(aten.scaled_dot_product_attention.default, "one that takes as many heads of queries as of keys alone")
-def attention(query: Tensor, key: Tensor, value: Tensor, *given: Any, enable_gqa: bool = False, **options: Any) -> Any:
-    times = query.shape[-3] // key.shape[-3]
-    if not enable_gqa or times == 1:
+@rule(
+    aten.scaled_dot_product_attention.default,
+    "one that takes as many heads of queries as of keys alone; and without a scale it keeps Booleans as the mask of MIL's own "
+    "op, which gives no numbers where one hides all",
+)
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    times = query.shape[-3] // key.shape[-3] if enable_gqa else 1
+    if times == 1 and (scale is not None or attn_mask is None or attn_mask.dtype != torch.bool):
         return NotImplemented
-    sizes = [*key.shape[:-2], times, *key.shape[-2:]]
-    key, value = (heads.unsqueeze(-3).expand([*sizes[:-1], heads.shape[-1]]).flatten(-4, -3) for heads in (key, value))
-    return functional.scaled_dot_product_attention(query, key, value, *given, **options)
+    if times > 1:
+        sizes = [*key.shape[:-2], times, key.shape[-2]]
+        key, value = (heads.unsqueeze(-3).expand([*sizes, heads.shape[-1]]).flatten(-4, -3) for heads in (key, value))
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
 
 
 @rule(aten.mse_loss.default, "one that fails where the reduction is left to its default")

@@ -249,6 +249,18 @@ def test_an_output_of_no_elements_is_given_beside_the_program(monkeypatch: pytes
         MilRunner(component, "fp32", "", None)(**arguments)
 
 
+def test_an_attention_that_sees_nothing_gives_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A padded text of falcon, whose first tokens see none but themselves."""
+
+    def function(x: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(x, x, x, (torch.arange(4) > 0)[:, None].expand(4, 4))
+
+    x = torch.rand(1, 4, 3)
+    assert evaluated(function, x).isfinite().all()
+    monkeypatch.setattr(coreml_ops, "RULES", [])
+    assert not evaluated(function, x).isfinite().all(), "MIL's own op gives numbers now"
+
+
 def test_a_product_and_a_sum_by_channel_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     scale, shift = torch.rand(4, 1, 1), torch.rand(4, 1, 1)
     function = lambda x: x * scale + shift  # noqa: E731
