@@ -72,9 +72,9 @@ TOLERANCES: Mapping[tuple[str, str], Tolerance] = {
         "positions), without them 1.2e-6; to be calibrated on a GPU",
     ),
     ("apple converted", "fp32"): Tolerance(
-        relative_l2=8e-6,
+        relative_l2=1e-5,
         max_abs=1e-6,
-        source="MIL's numpy: largest error of 59 cases of 32 model types: 2.8e-06",
+        source="99.9th percentile of 4,089 outputs on 140 model types in MIL's numpy: 1.8e-5; the bound of the other fp32",
     ),
     ("apple converted", "fp16"): Tolerance(
         relative_l2=1.5e-2,
