@@ -40,16 +40,19 @@ EXPLAINED = "torch itself departs as far"
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How far torch departs from its own fp32 in a precision: the largest relative L2 of an output, or why it does not compute
-    it."""
+    """How far torch departs from its own fp32 in a precision: the largest relative L2 of an output that does not pass by its
+    absolute bound; whether all of them do (``small``), or why torch does not compute it."""
 
     precision: str
     relative_l2: float = 0.0
     refused: str = ""
+    small: bool = False
 
     def evidence(self) -> dict[str, Any]:
         name = f"torch in {self.precision} on the CPU"
-        return {name: f"cannot: {self.refused}"} if self.refused else {f"{name} departs by": self.relative_l2}
+        if self.refused:
+            return {name: f"cannot: {self.refused}"}
+        return {f"{name} departs by": "less than the absolute bound" if self.small else self.relative_l2}
 
 
 def in_words(rounding: Rounding, wrong: Sequence[Comparison]) -> str:
@@ -87,8 +90,9 @@ def rounding_of(
     except (RuntimeError, TypeError, ValueError) as error:
         # A kernel that torch has not in this precision.
         return Rounding(precision, refused=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
-    errors = [each.relative_l2 for each in found if each.relative_l2 is not None and not _small(each)]
-    return Rounding(precision, max(errors, default=0.0))
+    numbers = [each for each in found if each.relative_l2]
+    errors = [each.relative_l2 for each in numbers if each.relative_l2 is not None and not _small(each)]
+    return Rounding(precision, max(errors, default=0.0), small=bool(numbers) and not errors)
 
 
 def _small(comparison: Comparison) -> bool:

@@ -163,3 +163,21 @@ def test_a_case_that_agrees_is_compared_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(runner, "against_reference", recorded)
     assert run("bert", "feature-extraction", "sabotage:HalfElsewhere").outcome is Outcome.PASSED
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("error", [5e-7, 0.0])
+def test_what_is_right_by_its_absolute_bound_has_no_relative_error(
+    monkeypatch: pytest.MonkeyPatch, error: float
+) -> None:
+    """As of gpt2's two logits of a text: that torch departs from them by nothing is a number that nobody found."""
+
+    def near(*arguments: Any) -> list[Comparison]:
+        held = against_reference(*arguments)
+        if not arguments[-1].ties:
+            return [replace(each, ok=False, relative_l2=2e-5, max_abs=2e-6) for each in held]
+        return [replace(each, relative_l2=10 * error, max_abs=error, absolute_bound=1e-6) for each in held]
+
+    monkeypatch.setattr(runner, "against_reference", near)
+    verdict = run("bert", "feature-extraction", "sabotage:Jittered")
+    departs = "less than the absolute bound" if error else "0.00e+00"
+    assert verdict.reason.endswith(f"; torch in fp64 on the CPU departs by {departs}")
