@@ -16,7 +16,7 @@ from ..store import Store, cid_of
 from ..verdict import Implementation
 from .base import Endpoint, Hardware, NotOnHardware
 from .component_calls import Record
-from .coreml_convert import PRECISIONS, Converted, converted
+from .coreml_convert import PRECISIONS, Converted, converted, whole
 from .export_torch import Call, TorchComponent, TorchProgram, flat_call, structured
 from .exported import ExportedEndpoint
 from .mil import MilProgram
@@ -46,8 +46,8 @@ class MilRunner(ModelRunner):
     def __call__(self, share_inputs: bool = True, share_outputs: bool = False, **kwargs: Any) -> Any:
         call = flat_call(self.component, kwargs)
         made, program = self.opened(call)
-        arrays = iter(program([_feed(tensor) for tensor in call.tensors if tensor.numel()]))
-        return structured(made.metadata, [output.tensor(arrays) for output in made.outputs])
+        given = program([_feed(tensor) for tensor in call.tensors if tensor.numel()])
+        return structured(made.metadata, whole(made.outputs, given))
 
     def opened(self, call: Call) -> tuple[Converted, MilProgram]:
         """The program for the shapes of a call."""

@@ -58,12 +58,21 @@ class Output(NamedTuple):
         value = node.meta["val"]
         return cls(str(value.dtype).removeprefix("torch."), list(value.shape) if is_empty(node) else None)
 
-    def tensor(self, arrays: Iterator[NDArray[Any]]) -> Tensor:
-        """It, from what the program gives in order."""
-        dtype = getattr(torch, self.dtype)
-        return (
-            torch.from_numpy(next(arrays)).to(dtype) if self.nothing is None else torch.empty(self.nothing, dtype=dtype)
-        )
+
+def whole(outputs: Sequence[Output], given: Sequence[NDArray[Any]]) -> list[Tensor]:
+    """All the outputs, with those that a program does not give.
+
+    Raises:
+        ValueError: it gives more or fewer than there are others.
+    """
+    kept = [output for output in outputs if output.nothing is None]
+    arrays = {id(output): array for output, array in zip(kept, given, strict=True)}
+    return [
+        torch.empty(output.nothing, dtype=getattr(torch, output.dtype))
+        if output.nothing is not None
+        else torch.from_numpy(arrays[id(output)]).to(getattr(torch, output.dtype))
+        for output in outputs
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,10 +202,12 @@ def _prepared(program: ExportedProgram, used: Counter[str]) -> ExportedProgram:
 
 
 def _passes() -> coremltools.PassPipeline:
-    """The passes of coremltools, but for one that makes of a product and a sum by channel a normalisation of what has the
-    variance 1, and adds its epsilon of 1e-5 to that: what is normed before (GroupNorm) comes out 5e-6 too small."""
+    """The passes of coremltools, but for two. One makes of a product and a sum by channel a normalisation of what has the
+    variance 1, and adds its epsilon of 1e-5 to that: what is normed before (GroupNorm) comes out 5e-6 too small. The other
+    turns what lies between two transposes, which then is no value of the model's any more, and ends in a KeyError at a
+    reduction of all axes (timesfm2_5)."""
     passes = coremltools.PassPipeline()
-    passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
+    passes.remove_passes({"common::fuse_elementwise_to_batchnorm", "common::reduce_transposes"})
     return passes
 
 

@@ -237,8 +237,8 @@ def scatter_reduce(x: Tensor, dim: int, index: Tensor, source: Tensor, how: str,
 def einsum(equation: str, operands: list[Tensor], *, path: list[int] | None = None) -> Any:
     if "..." not in equation:
         return NotImplemented
-    given, _, result = equation.replace(" ", "").partition("->")
-    if not result:
+    given, arrow, result = equation.replace(" ", "").partition("->")
+    if not arrow:
         raise NotImplementedError(f"einsum of {equation}, which does not say its result")
     free = [letter for letter in ascii_letters if letter not in equation]
     most = 0
@@ -258,10 +258,7 @@ def is_all_true(x: Tensor) -> Tensor:
 
 @rule(aten.linear.default, "one that takes a weight of one axis for one of two")
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-    if weight.dim() != 1:
-        return NotImplemented
-    product = (x * weight).sum(-1)
-    return product if bias is None else product + bias
+    return NotImplemented if weight.dim() != 1 else (x * weight).sum(-1)  # torch takes no bias beside it
 
 
 @rule(
@@ -280,14 +277,25 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Any:
-    times = query.shape[-3] // key.shape[-3] if enable_gqa else 1
-    if times == 1 and (scale is not None or attn_mask is None or attn_mask.dtype != torch.bool):
+    shared = enable_gqa and any(heads.shape[-3] != query.shape[-3] for heads in (key, value))
+    hides = scale is None and attn_mask is not None and attn_mask.dtype == torch.bool
+    if not shared and not hides:
         return NotImplemented
-    if times > 1:
-        sizes = [*key.shape[:-2], times, key.shape[-2]]
-        key, value = (heads.unsqueeze(-3).expand([*sizes, heads.shape[-1]]).flatten(-4, -3) for heads in (key, value))
+    if shared:
+        key, value = (_for_each(query, heads) for heads in (key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+    found = functional.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+    if not hides or attn_mask is None:
+        return found
+    sees = attn_mask.to(found.dtype).amax(-1, keepdim=True)
+    return found * sees
+
+
+def _for_each(query: Tensor, heads: Tensor) -> Tensor:
+    """Heads of keys or values once for each head of queries."""
+    times = query.shape[-3] // heads.shape[-3]
+    *before, length, width = heads.shape
+    return heads.unsqueeze(-3).expand([*before, times, length, width]).flatten(-4, -3)
 
 
 @rule(aten.mse_loss.default, "one that fails where the reduction is left to its default")
@@ -351,6 +359,9 @@ def scatter_extreme(context: Any, node: Any) -> None:
 
 def prod(context: Any, node: Any) -> None:
     x, *given = _get_inputs(context, node)
+    dtype = TORCH_DTYPE_TO_MIL_DTYPE[node.meta["val"].dtype]
+    if x.dtype != dtype:
+        x = mb.cast(x=x, dtype=types.builtin_to_string(dtype))
     axes = [given[0].val] if given else None
     keep = bool(given[1].val) if len(given) > 1 else bool((node.kwinputs or {}).get("keepdim", (False,))[0])
     context.add(mb.reduce_prod(x=x, axes=axes, keep_dims=keep, name=node.name))

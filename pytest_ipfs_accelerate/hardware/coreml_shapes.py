@@ -153,6 +153,8 @@ def transpose(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> 
 @rule("sum", "mean", "amax", "amin", "prod", "any", "all", "argmax", "argmin", "max", "min")
 def reduced(op: OpOverload, call: dict[str, Any], shapes: list[list[int]]) -> Any:
     """What is reduced goes to the end, and is one dimension there."""
+    if "other" in call:  # the larger or smaller of two
+        return pointwise(op, call, shapes)
     x, given = call["self"], call.get("dim")
     rank = x.dim()
     listed = list(range(rank)) if given is None or given == [] else [given] if isinstance(given, int) else given

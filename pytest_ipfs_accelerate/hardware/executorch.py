@@ -116,7 +116,7 @@ class ExecutorchEndpoint(ExportedEndpoint):
 
     def part(self, record: Record, reference: ModelRunner | None) -> ExecutorchCall:
         runner: Any = self.runners[record.component]
-        return ExecutorchCall(record, runner)
+        return ExecutorchCall(record, runner.component)
 
     def component_evidence(self, runner: ExecutorchRunner) -> dict[str, Any]:
         found = Contents(Counter(), Counter(), Counter(), Counter())

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch.export import ExportedProgram
 from transformers.exporters.metadata import ExportMetadata
 
-from .component_calls import Record, float_leaves
+from .component_calls import float_leaves
 from .executorch_program import read_out, traced
 from .executorch_runtime import Loaded
 from .export_torch import flat_call, structured
 from .intermediate import Step, Values
 from .traced_calls import Operation, TracedCall
 
-if TYPE_CHECKING:
-    from .executorch import ExecutorchRunner
-
 
 class ExecutorchCall(TracedCall):
-    """One call of a component that was lowered. A program with some values among its outputs is lowered to read them."""
-
-    def __init__(self, record: Record, runner: ExecutorchRunner) -> None:
-        self.runner = runner
-        super().__init__(record, runner.component)
+    """One call of a component that was lowered. A program with some values among its outputs is lowered to read them, for the
+    sizes of this call alone."""
 
     def trace(self) -> tuple[ExportedProgram, ExportMetadata]:
         return traced(self.part, flat_call(self.part, self.given()))
@@ -33,7 +26,9 @@ class ExecutorchCall(TracedCall):
         program, _ = self.traced
         operations = (
             Operation(
-                str(node.target).removeprefix("aten."), [given.name for given in node.all_input_nodes], [node.name]
+                str(node.target).removeprefix("aten.") if node.name in self.nodes else "",
+                [given.name for given in node.all_input_nodes],
+                [node.name],
             )
             for node in program.graph.nodes
             if node.op == "call_function"
@@ -41,8 +36,6 @@ class ExecutorchCall(TracedCall):
         return list(self.steps_of(operations, {name: name for name in self.nodes}))
 
     def values(self, names: Sequence[str]) -> Values:
-        if not names:
-            return float_leaves(self.runner(**self.given()))
         call = flat_call(self.part, self.given())
         made, given = read_out(self.part, call, names)
         tensors = Loaded(made).run(call.tensors)

@@ -28,7 +28,7 @@ from transformers.exporters.metadata import ExportMetadata
 from transformers.exporters.utils import apply_fx_node_fixes, apply_fx_program_fixes, apply_patches, patch_attribute
 
 from ..store import Damaged, Missing, Store, cid_of
-from .export_torch import Call, TorchComponent, drop_constant_inputs, export_call
+from .export_torch import Call, TorchComponent, drop_constant_inputs, drop_mutations, export_call
 
 LIBRARIES = ("torch", "transformers", "executorch")
 """On whose versions it depends what a lowering gives."""
@@ -146,18 +146,21 @@ def _lower(component: TorchComponent, call: Call, free: Free) -> Lowered:
 
 
 def traced(component: TorchComponent, call: Call) -> tuple[ExportedProgram, ExportMetadata]:
-    """A component for the sizes of a call as it is lowered, for who asks what lies inside."""
+    """A component for the sizes of a call, for who asks what lies inside. No node of it writes into what another gave, so that
+    each has one value."""
     with _for_xnnpack():
         program, metadata = export_call(component, call)
+        program = program.run_decompositions({})
         drop_constant_inputs(program)
+        drop_mutations(program)
     return program, metadata
 
 
 def read_out(component: TorchComponent, call: Call, names: Sequence[str]) -> tuple[Lowered, list[str]]:
     """A component lowered with these values of its trace among its outputs, which it gives as a flat list: those of the
     component first. And the names of all of them, in order."""
+    program, metadata = traced(component, call)
     with _for_xnnpack():
-        program, metadata = export_call(component, call)
         nodes = {node.name: node for node in program.graph.nodes}
         (output,) = (node for node in nodes.values() if node.op == "output")
         given = [node.name for node in output.args[0]]

@@ -51,10 +51,10 @@ class MilProgram:
 
     @cached_property
     def precisions(self) -> dict[str, int]:
-        """How many ops give floating-point numbers in each precision; a cast, which computes nothing, is none of them."""
+        """How many ops compute floating-point numbers in each precision."""
         found: Counter[str] = Counter()
         for operation in self.operations:
-            if operation.op_type not in ("cast", "identity"):
+            if computes(operation):
                 found.update({type_name(output) for output in operation.outputs if is_float(output)})
         return dict(found)
 
@@ -121,3 +121,8 @@ def type_name(value: Any) -> str:
 def is_float(value: Any) -> bool:
     """Whether a value's elements are floating-point numbers."""
     return type_name(value).startswith("fp")
+
+
+def computes(operation: Any) -> bool:
+    """Whether an op computes floating-point numbers: a cast does not."""
+    return operation.op_type not in ("cast", "identity") and any(is_float(output) for output in operation.outputs)

@@ -13,10 +13,10 @@ from torch.export import ExportedProgram
 from transformers.exporters.metadata import ExportMetadata
 
 from .component_calls import Record, float_leaves
-from .coreml_convert import Converted, traced
+from .coreml_convert import Converted, traced, whole
 from .export_torch import flat_call
 from .intermediate import Step, Values
-from .mil import MilProgram, is_float
+from .mil import MilProgram, computes
 from .traced_calls import Operation, TracedCall
 
 if TYPE_CHECKING:
@@ -48,12 +48,11 @@ class MilCall(TracedCall):
         return [tensor for tensor in tensors if tensor.numel()]
 
     def whole(self, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        arrays = (output.detach().numpy() for output in outputs)
-        return [output.tensor(arrays) for output in self._opened[0].outputs]
+        return whole(self._opened[0].outputs, [output.detach().numpy() for output in outputs])
 
     @cached_property
     def _values(self) -> dict[str, Any]:
-        """The values of the program that are those of a node, by its name. A pass of coremltools may have turned one."""
+        """The values of the program that are those of a node, by its name."""
         found = {
             value.name.removesuffix(IN_HALF): value
             for operation in self._program.operations
@@ -68,7 +67,7 @@ class MilCall(TracedCall):
     def steps(self) -> Sequence[Step]:
         operations = (
             Operation(
-                operation.op_type if is_float(operation.outputs[0]) else "",
+                operation.op_type if computes(operation) else "",
                 [id(value) for value in operation.get_flattened_inputs()],
                 [id(value) for value in operation.outputs],
             )

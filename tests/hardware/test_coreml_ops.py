@@ -120,7 +120,10 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
         (torch.rand(2, 4, 3, 4), torch.rand(2, 2, 5, 4)),
     ),
     aten.mse_loss.default: (
-        lambda x, y: functional.mse_loss(x, y) + functional.mse_loss(x, y, reduction="none"),
+        lambda x, y: (
+            functional.mse_loss(x, y) * functional.mse_loss(x, y, reduction="none")
+            + functional.mse_loss(x, y, reduction="sum")
+        ),
         (X, Y),
     ),
     aten.where.ScalarSelf: (lambda x: aten.where.ScalarSelf(x > 4, 1, x), (X,)),
@@ -137,7 +140,12 @@ TRANSLATIONS: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
         (X, WHOLE),
     ),
     "prod": (lambda x: x * torch.prod(x - 4), (X,)),
-    "prod.dim_int": (lambda x, i: x.prod(1, keepdim=True) + x.prod(-1) + i.prod(1), (X[:3, :3], WHOLE[:3, :3])),
+    "prod.dim_int": (
+        lambda x, i: (
+            x.prod(1, keepdim=True) + i.prod(1) + (i * 9000).prod(-1, dtype=torch.float32) / 1e12 + (x > 4).prod(-1)
+        ),
+        (X[:3, :3], WHOLE[:3, :3]),
+    ),
     "alias": (lambda x: aten.alias(x * 2), (X,)),
 }
 
@@ -190,6 +198,7 @@ HIGH: dict[str, Callable[[Tensor], Tensor]] = {
     "moved as few": lambda x: x.permute(3, 4, 5, 0, 1, 2) + 1,
     "reduced": lambda x: x.sum((1, 3)) + x.amax((0, 2, 5)).sum() + x.argmax(3).amax() + x.mean(),
     "extremes": lambda x: x.max(3).values + x.min(-3, keepdim=True).indices.squeeze(3) + x.max(),
+    "larger": lambda x: torch.max(x, 1 - x[:1]),
     "taken": lambda x: x.split([1, 3], 3)[1][:, 1:].select(4, 1) + x.unbind(0)[0][1:, :, :3, 0],
     "joined": lambda x: torch.stack([torch.cat([x, x[:, :1]], 1).flip(1, 2).roll(1, 3), x[:, [0, 1, 2, 0]]]),
     "widened": lambda x: x.unsqueeze(4).expand(2, 3, 2, 4, 3, 2, 3).repeat(1, 2, 1, 1, 1, 1, 2),
@@ -249,16 +258,30 @@ def test_an_output_of_no_elements_is_given_beside_the_program(monkeypatch: pytes
         MilRunner(component, "fp32", "", None)(**arguments)
 
 
-def test_an_attention_that_sees_nothing_gives_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attention_that_sees_nothing_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A padded text of falcon, whose first tokens see none but themselves."""
-
-    def function(x: Tensor) -> Tensor:
-        return functional.scaled_dot_product_attention(x, x, x, (torch.arange(4) > 0)[:, None].expand(4, 4))
-
-    x = torch.rand(1, 4, 3)
-    assert evaluated(function, x).isfinite().all()
+    seen = torch.tensor([[False] * 4, [True, False, True, True], [True] * 4, [False] * 4])
+    function = lambda x: functional.scaled_dot_product_attention(x, x, x[..., :2], seen)  # noqa: E731
+    assert right(function, X[None, :, None].mT)
     monkeypatch.setattr(coreml_ops, "RULES", [])
-    assert not evaluated(function, x).isfinite().all(), "MIL's own op gives numbers now"
+    assert not evaluated(function, X[None, :, None].mT).isfinite().all(), "MIL's own op gives numbers now"
+
+
+def test_what_lies_between_two_transposes_is_what_the_model_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name ``--ipfs-explain`` holds it against torch."""
+    function = lambda x: (x * 2).mT.relu().sigmoid().mT.sin()  # noqa: E731
+    square = torch.randn(1, 4, 4)
+
+    def relu() -> Tensor:
+        program = converted(function, square)
+        program([square.numpy()])
+        (value,) = (each for made in program.operations for each in made.outputs if each.name == "torch_relu")
+        return torch.from_numpy(value.val)
+
+    expected = (square * 2).mT.relu()
+    assert torch.allclose(relu(), expected)
+    monkeypatch.setattr(coreml_convert, "_passes", coreml_convert.coremltools.PassPipeline)
+    assert not torch.allclose(relu(), expected), "coremltools turns it no more"
 
 
 def test_a_product_and_a_sum_by_channel_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,9 @@ from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as sc
 from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import serialize_xnnpack_binary
 
 from pytest_ipfs_accelerate.hardware import executorch, executorch_program
+from pytest_ipfs_accelerate.hardware.component_calls import Record
 from pytest_ipfs_accelerate.hardware.executorch import ExecutorchRunner, differing
+from pytest_ipfs_accelerate.hardware.executorch_calls import ExecutorchCall
 from pytest_ipfs_accelerate.hardware.executorch_program import Lowered, LoweringFault, Sizes, lower_program, lowered
 from pytest_ipfs_accelerate.hardware.executorch_runtime import Loaded
 from pytest_ipfs_accelerate.hardware.export_torch import TorchComponent, flat_call
@@ -117,6 +119,38 @@ def test_the_node_that_departs_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     assert departure["relative l2"] == pytest.approx(0.01, rel=1e-3)
     assert departure["relative l2 of the inputs"] < departure["bound"] == 1e-5
     assert departure["operators compared"] > 25
+
+
+class Writes(torch.nn.Module):
+    """What its first matrix gives is written into twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = torch.relu_(self.first(x))
+        found += x
+        return self.second(found)
+
+
+@torch.no_grad()
+def test_a_value_that_is_written_into_is_held_against_itself() -> None:
+    component = component_of(Writes().eval())
+    call = ExecutorchCall(Record("model", 1, {"x": torch.rand(2, 4)}, {}), component)
+    (witness,) = call.witnesses().values()
+    expected = witness()
+    found = call.values(list(call.nodes))
+    assert {name.partition("_")[0] for name in call.nodes} == {"linear", "relu", "add"}
+    assert found.keys() == expected.keys()
+    for name in found:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6)
+    assert [step.operator for step in call.steps()] == [
+        "linear.default",
+        "relu.default",
+        "add.Tensor",
+        "linear.default",
+    ]
 
 
 def test_what_is_left_to_torch_is_counted_where_it_is_allowed(kept: Path) -> None:
