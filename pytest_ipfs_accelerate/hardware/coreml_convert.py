@@ -37,7 +37,14 @@ from .export_torch import OF_TORCH, Call, TorchComponent, drop_checks, drop_cons
 LIBRARIES = ("torch", "transformers", "coremltools", "numpy")
 """On whose versions it depends what a conversion gives."""
 
-CODE = ("export_torch.py", "coreml_convert.py", "coreml_ops.py", "coreml_nothing.py", "coreml_shapes.py")
+CODE = (
+    "export_torch.py",
+    "coreml_convert.py",
+    "coreml_ops.py",
+    "coreml_nothing.py",
+    "coreml_rules.py",
+    "coreml_shapes.py",
+)
 """Files of this room on which it depends, too."""
 
 PRECISIONS = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}

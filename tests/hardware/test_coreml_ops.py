@@ -80,6 +80,10 @@ RULES: dict[Any, tuple[Function, tuple[Tensor, ...]]] = {
     aten.cummin.default: (lambda x: torch.cummin(x, 1).values + torch.cummin(x, 0).indices, (X,)),
     aten.as_strided.default: (lambda x: torch.as_strided(x, (3, 4), (2, 1), 1), (X,)),
     aten.unfold.default: (UNFOLDED, (torch.rand(3, 7),)),
+    aten.col2im.default: (
+        lambda x: functional.fold(x, (5, 6), (2, 3), padding=(1, 0), stride=(2, 1)),
+        (torch.rand(2, 12, 12),),
+    ),
     aten.masked_scatter.default: (lambda x, y: x.masked_scatter(x > 4, y), (X, Y)),
     aten.select_scatter.default: (lambda i: torch.select_scatter(i, i[0] // 2, 0, 1), (WHOLE,)),
     aten.scatter.value: (lambda x, i: torch.zeros(3, 9).scatter_(1, i.abs() % 3, 1) + x[:, :1], (X, WHOLE)),
