@@ -120,7 +120,7 @@ def _generation(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, tuple[nn.
     if not in_decode(decode):
         del parts["decode"]  # a model that keeps no cache: every step is a prefill of all that there is so far
     if model.config.is_encoder_decoder and not calls_encoder(model):
-        return parts | {"encoder": (model.get_encoder(), of_encoder(model, inputs))}
+        return _outermost(model, parts) | {"encoder": (model.get_encoder(), of_encoder(model, inputs))}
     if merges_features(model) or "prefill" not in parts:
         return _multimodal(model, inputs, parts)
     return _outermost(model, parts) | _modules(model, called_outside(model, inputs))

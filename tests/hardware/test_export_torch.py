@@ -54,10 +54,14 @@ def test_a_cache_of_another_module_is_tensors() -> None:
 
 
 def test_a_part_inside_another_is_no_component(monkeypatch: pytest.MonkeyPatch) -> None:
-    """idefics' tower for pictures lies in its language model: the driver would never call it."""
+    """idefics' tower for pictures lies in its language model: the driver would never call it. pp_formulanet's decoder lies in
+    what is taken for its tower for pictures, and for one for sound."""
     assert set(program_of("idefics", "image-text-to-text").components) == {"language_model", "lm_head", "decode"}
+    formulas = {"image_encoder", "lm_head", "decode", "encoder"}
+    assert set(program_of("pp_formulanet", "image-text-to-text").components) == formulas
     monkeypatch.setattr(export_torch, "_outermost", lambda model, parts: parts)
     assert "image_encoder" in program_of("idefics", "image-text-to-text").components
+    assert "language_model" in program_of("pp_formulanet", "image-text-to-text").components
 
 
 def test_a_step_that_reads_no_cache_is_no_decode(monkeypatch: pytest.MonkeyPatch) -> None:
