@@ -72,12 +72,14 @@ def whole(outputs: Sequence[Output], given: Sequence[NDArray[Any]]) -> list[Tens
     Raises:
         ValueError: it gives more or fewer than there are others.
     """
-    kept = [output for output in outputs if output.nothing is None]
-    arrays = {id(output): array for output, array in zip(kept, given, strict=True)}
+    arrays = iter(given)
+    count = sum(output.nothing is None for output in outputs)
+    if len(given) != count:
+        raise ValueError(f"the program gives {len(given)} tensors, its trace {count}")
     return [
         torch.empty(output.nothing, dtype=getattr(torch, output.dtype))
         if output.nothing is not None
-        else torch.from_numpy(arrays[id(output)]).to(getattr(torch, output.dtype))
+        else torch.from_numpy(next(arrays)).to(getattr(torch, output.dtype))
         for output in outputs
     ]
 

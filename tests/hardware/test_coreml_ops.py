@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ pytest.importorskip("coremltools")
 from pytest_ipfs_accelerate.hardware import coreml_convert, coreml_ops, mil_evaluations
 from pytest_ipfs_accelerate.hardware.base import NotOnHardware
 from pytest_ipfs_accelerate.hardware.coreml import MilRunner
-from pytest_ipfs_accelerate.hardware.coreml_convert import ConversionFault, convert_program
+from pytest_ipfs_accelerate.hardware.coreml_convert import ConversionFault, Output, convert_program, whole
 from pytest_ipfs_accelerate.hardware.export_torch import TorchComponent
 from pytest_ipfs_accelerate.hardware.mil import MilProgram
+from pytest_ipfs_accelerate.store import Store
 
 aten = torch.ops.aten
 Function = Callable[..., Tensor]
@@ -248,15 +250,18 @@ class Ends(nn.Module):
         return torch.cat([nothing, nothing], 1), x + 1, torch.cat([nothing, x], 1) > 4
 
 
-def test_an_output_of_no_elements_is_given_beside_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_of_no_elements_is_given_beside_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So it is with a cache whose keys have no rotary part (mistral_large4)."""
     ends, metadata = Ends(), ExportMetadata(kwargs={"x": {"rank": 2}, "nothing": {"rank": 2}})
     component = TorchComponent(ends, "", metadata, {}, ends)
     arguments = {"x": X, "nothing": X[:, :0].to(torch.int64)}
-    first, second, third = MilRunner(component, "fp32", "", None)(**arguments)
-    assert (first.shape, first.dtype) == ((3, 0), torch.int64)
-    assert torch.equal(second, X + 1)
-    assert torch.equal(third, X > 4)
+    for kept in (False, True):
+        runner = MilRunner(component, "fp32", "", Store(tmp_path, 1_000_000))
+        first, second, third = runner(**arguments)
+        assert (first.shape, first.dtype) == ((3, 0), torch.int64)
+        assert torch.equal(second, X + 1)
+        assert torch.equal(third, X > 4)
+        assert [made.kept for made, _ in runner.programs.values()] == [kept]
     monkeypatch.setattr("pytest_ipfs_accelerate.hardware.coreml_convert.drop_empty_ends", lambda program: None)
     with pytest.raises(ValueError, match="shorter"):
         MilRunner(component, "fp32", "", None)(**arguments)
@@ -401,3 +406,11 @@ def test_the_precision_is_read_from_the_program() -> None:
     linear = nn.Linear(4, 2)
     assert converted(linear, X).precisions == {"fp32": 1}
     assert converted(linear, X, precision="fp16").precisions == {"fp16": 1}
+
+
+def test_a_program_gives_as_many_tensors_as_its_trace() -> None:
+    outputs, array = [Output("float32", None), Output("int64", [0, 2])], np.ones(2, np.float32)
+    assert [tuple(tensor.shape) for tensor in whole(outputs, [array])] == [(2,), (0, 2)]
+    for given in ([], [array, array]):
+        with pytest.raises(ValueError, match=f"gives {len(given)} tensors, its trace 1"):
+            whole(outputs, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pytest_ipfs_accelerate.hardware import export_torch
 from pytest_ipfs_accelerate.hardware.export_torch import (
     TorchComponent,
     TorchProgram,
+    export_call,
     flat_call,
     in_order,
     torch_program,
@@ -70,3 +72,27 @@ def test_a_step_that_reads_no_cache_is_no_decode(monkeypatch: pytest.MonkeyPatch
     assert "decode" in program_of("idefics", "image-text-to-text").components
     monkeypatch.setattr(export_torch, "in_decode", lambda arguments: True)
     assert "decode" in program_of("evolla", "image-text-to-text").components
+
+
+@torch.no_grad()
+def test_the_experts_of_a_decoder_alone_are_multiplied_in_batches() -> None:
+    """How diffusion_gemma's are stands in the config of its text, which its decoder does not know: grouped ones count their
+    tokens by a histogram."""
+    case = job("diffusion_gemma", "feature-extraction", "apple")
+    task = open_task(case, build_checkpoint(case.recipe))
+    inputs = task.encode(list(task.samples()))
+    components = torch_program(task.checkpoint, inputs, generates=False).components.values()
+    (component,) = (each for each in components if each.module == "decoder")
+    calls: list[Any] = []
+    hook = component.model.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append(kwargs), with_kwargs=True
+    )
+    task.checkpoint.model(**inputs)
+    hook.remove()
+
+    def counts(component: TorchComponent) -> bool:
+        program, _ = export_call(component, flat_call(component, calls[0]))
+        return any("histc" in str(node.target) for node in program.graph.nodes)
+
+    assert not counts(component)
+    assert counts(replace(component, root=component.model)), "the decoder alone knows its experts now"
