@@ -21,6 +21,7 @@ from coremltools.proto import Model_pb2
 from numpy.typing import NDArray
 
 from .base import NotOnHardware
+from .export_torch import OF_TORCH
 from .mil_evaluations import evaluation_of
 
 Array = NDArray[Any]
@@ -71,7 +72,7 @@ class MilProgram:
         return [np.asarray(value.val) for value in self.function.outputs]
 
     def _evaluate(self, operation: Any) -> None:
-        kind = operation.op_type
+        kind, name = operation.op_type, operation.name.removeprefix(OF_TORCH)
         ours = evaluation_of(operation)
         try:
             with np.errstate(all="ignore"):
@@ -80,9 +81,9 @@ class MilProgram:
             found = None
         except Exception as error:
             by = "our evaluation" if ours else "MIL's value inference"
-            raise NotOnHardware(f"{by} of {kind} ({operation.name}) fails") from error
+            raise NotOnHardware(f"{by} of {kind} ({name}) fails") from error
         if found is None:
-            raise NotOnHardware(f"MIL's value inference has no value for {kind} ({operation.name}), and we have none")
+            raise NotOnHardware(f"MIL's value inference has no value for {kind} ({name}), and we have none")
         (self.by_ours if ours else self.by_mil)[kind] += 1
         values = found if isinstance(found, tuple | list) and len(operation.outputs) > 1 else [found]
         for output, value in zip(operation.outputs, values, strict=True):
